@@ -44,6 +44,9 @@ package struct Capability: Hashable, Sendable {
 }
 
 extension Capability {
+    /// The number of capabilities that are in effect for this process.
+    package static var heldCount: Int { max(0, clinux_effective_capabilities()).nonzeroBitCount }
+
     /// Gives up, for good, all capabilities of this process but some, and gains of programs to run.
     ///
     /// It holds for the calling thread and those that it starts, so it is called before there are others.

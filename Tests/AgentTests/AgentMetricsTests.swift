@@ -11,7 +11,7 @@ struct AgentMetricsTests {
     func form() {
         #expect(Set(families.map(\.name)).count == families.count)
         for family in families {
-            #expect(family.name.hasPrefix("podwire_"))
+            #expect(family.name.hasPrefix("podwire_") || family.name.hasPrefix("process_"))
             #expect(family.name.hasSuffix("_total") == (family.kind == .counter), "\(family.name)")
             #expect(family.help.hasSuffix(".") && !family.help.contains("\n"), "\(family.name)")
         }

@@ -92,7 +92,8 @@ struct HandoverTests {
             guard var successor = newer else { return }
             var actions: [HandoverAction] = []
             for message in messages {
-                actions += message.map { successor.receive($0, at: now) } ?? successor.disconnect()
+                actions +=
+                    message.map { successor.receive($0, at: now) } ?? successor.disconnect(at: now)
             }
             if milliseconds.isMultiple(of: 50) {
                 actions += successor.attend(at: now, servedCount: servedCount, servedCountMax: 2)

@@ -264,8 +264,8 @@ class ReplaceTest(HandoverCase):
         newer = self.newer(EXTRAHOP_SENSOR_IP="192.168.100.99,192.168.101.99")
         newer.await_text("another agent forwards until this one's sensors capture")
         newer.await_text("sensor not reached", 2)
-        # So an update stops here: the port that is asked about the newer one is the older one's.
-        self.endpoint.await_page("/readyz", 503, "another agent of this node is to take over")
+        # Who asks at the port of the two hears of the one that forwards.
+        self.endpoint.await_page("/readyz", 200)
         self.endpoint.await_page("/healthz", 200)
         self.assertNotIn("another agent takes over", self.agent.text())
         self.has_ended(newer)
@@ -334,6 +334,39 @@ class EndTest(HandoverCase):
         # And another one can take over from it.
         self.agent = older
         self.has_ended(self.replace())
+
+    def test_one_that_is_not_heard(self):
+        """While one waits that will never be ready, the next one is not heard. When both others are gone it
+        forwards."""
+        self.begin()
+        waiting = self.newer(EXTRAHOP_SENSOR_IP="192.168.100.99,192.168.101.99")
+        waiting.await_text("another agent forwards until")
+        newer = self.newer()
+        newer.await_text("it has not answered")
+        newer.await_text("capture started", len(self.sensors))
+        self.has_ended(waiting)
+        older, self.agent = self.agent, newer
+        self.agent.await_text("this agent has taken over")
+        self.has_ended(older)
+        self.check_numbered()
+
+    def test_one_that_is_left_when_nobody_has_heard_it(self):
+        self.begin()
+        waiting = self.newer(EXTRAHOP_SENSOR_IP="192.168.100.99,192.168.101.99")
+        waiting.await_text("another agent forwards until")
+        newer = self.newer()
+        newer.await_text("it has not answered")
+        newer.await_text("capture started", len(self.sensors))
+        for agent in (self.agent, waiting):
+            agent.process.kill()
+        for agent in (self.agent, waiting):
+            agent.process.wait()
+        self.agent = newer
+        for sensor in self.sensors:
+            self.await_service(sensor, 2)
+            found = self.numbers(sensor, self.sender)
+            self.assertEqual(len(found), len(set(found)), "a packet has come twice")
+        self.endpoint.await_page("/readyz", 200)
 
     def test_one_of_three(self):
         """Whoever was the last to take over forwards, whichever of the others ends; and then one of them."""

@@ -105,6 +105,11 @@ final class Handover: Sendable {
             do throws(SystemError) {
                 let listener = try SequencedListener(atName: name)
                 isNew = false
+                if span.bounds.begin == .max {
+                    // An agent was there that had no time for this one, and is gone.
+                    span.begin(at: wallClockNanoseconds())
+                    comparesUntil = .now + HandoverTimes.comparison
+                }
                 role.settle()
                 lead(listener, comparesUntil, heartbeat)
             } catch {
@@ -131,7 +136,7 @@ final class Handover: Sendable {
 
     private func report(_ reason: String) {
         let metadata = throttle.withLock { $0.recordFailure(reason, now: .now) }
-        if let metadata { logger.warning("this agent and another one", metadata: metadata) }
+        if let metadata { logger.warning("no handover with another agent", metadata: metadata) }
     }
 }
 
@@ -151,7 +156,11 @@ extension Handover {
             span.begin(at: .max)
             return Line(socket)
         } catch {
-            if error.errno != .connectionRefused { report("\(error)") }
+            if error.errno != .connectionRefused {
+                // One is there, and there are too many who want to speak to it.
+                span.begin(at: .max)
+                report("\(error)")
+            }
             return nil
         }
     }

@@ -3,8 +3,8 @@ package import Time
 /// The older agent's part in a handover: what it does, without clocks and sockets.
 ///
 /// The agent forwards until the moment that the newer one has proposed, settles what waited then, and ends
-/// its sessions. The process stays, since whoever started it would start it again. If the newer agent goes
-/// away, this one takes up its work again.
+/// its sessions. The process goes on, since a kubelet would start it again if it ended. If the newer agent
+/// goes away, this one takes up its work again.
 package struct Predecessor {
     package private(set) var phase = Phase.alone
     /// When the agent stops, if it is to stop.

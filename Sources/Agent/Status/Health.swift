@@ -18,17 +18,11 @@ package struct Health: Equatable, Sendable {
     ///
     /// It is ready while it knows the node as it is now, and at least one sensor gets packets or the
     /// agent listens for clients. An agent whose pods all lie outside the pod networks captures nothing,
-    /// so it is not ready. Nor is one that a newer one is to take over from: the two share a port, and the
-    /// question may be about the newer one.
+    /// so it is not ready.
     package static func readiness(
         of status: AgentStatus, _ mismatch: PodNetworkMismatch?
     ) -> Health {
         if status.isStopping.isSet { return Health(isGood: false, "not ready: the agent stops") }
-        if status.isAccompanied.isSet {
-            return Health(
-                isGood: false, "not ready: another agent of this node is to take over",
-                ["This one forwards until the sensors of the other one capture."])
-        }
         let isSynced = status.node.isSynced.isSet
         let isListening = status.isListening.isSet
         var reasons: [String] = []

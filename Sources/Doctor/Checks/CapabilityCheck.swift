@@ -10,7 +10,9 @@ enum CapabilityCheck: DoctorCheck {
         let held = node.capabilities
         var findings: [Finding] = []
         if held.isSuperset(of: [.netRaw, .netAdmin]) {
-            findings.append(ok("CAP_NET_RAW and CAP_NET_ADMIN"))
+            let count = node.spareCapabilityCount
+            let spare = count == 0 ? "" : "; the agent gives up \(count) others that it was given"
+            findings.append(ok("CAP_NET_RAW and CAP_NET_ADMIN\(spare)"))
         }
         if !held.contains(.netRaw) {
             findings.append(

@@ -26,6 +26,7 @@ extension Examination {
     private mutating func readProcess() {
         let capabilities: [Capability] = [.netRaw, .netAdmin, .netBroadcast]
         self.capabilities = Set(capabilities.filter(\.isHeld))
+        spareCapabilityCount = Capability.heldCount - settings.capabilities.count(where: \.isHeld)
         isRoot = isSuperuser()
         isInKubernetes = Linux.isInKubernetes
         kubernetesService = examined.kubernetesService

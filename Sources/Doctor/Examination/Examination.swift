@@ -20,6 +20,8 @@ package struct Examination: Sendable {
 
     /// The capabilities of the process, of those that an agent can use.
     package var capabilities: Set<Capability> = []
+    /// The number of capabilities that the process has and an agent would give up.
+    package var spareCapabilityCount = 0
     /// Whether the process is root: Kubernetes gives capabilities to root alone.
     package var isRoot = false
     /// Whether the process is in a container of Kubernetes.
