@@ -6,7 +6,7 @@ import Synchronization
 /// before it, and the other those that passed later. Both settle the rule for all of them, so that what
 /// waits for an answer is settled alike on both sides. A frame is before the moment or not by its time
 /// stamp, which the kernel makes the same in both agents' rings (`PacketStamps`). It does not for a TCP
-/// segment of a pod of this node: that one has two stamps, about a microsecond apart, of which the newer
+/// segment of a pod of this node: that one has two stamps, half a microsecond apart, of which the newer
 /// ring's is the earlier one. Such a segment is lost if the moment lies between them, and never doubled.
 ///
 /// Any thread may change it. A forwarder looks at it once for each block.

@@ -8,7 +8,7 @@ extension Settings {
     ///
     /// What a file needs that belongs to another user stays for as long as the agent runs, since files
     /// are read again when they change. What a port needs stays, since a port that is taken is tried
-    /// again. Rights that a missing one of these stands for are not asked for: the agent does without.
+    /// again. An agent does without those that it was not given.
     package var capabilities: Set<Capability> {
         var needed: Set<Capability> = [.netRaw, .netAdmin, .netBroadcast, .bpf]
         if capture.placement.niceness != nil { needed.insert(.sysNice) }

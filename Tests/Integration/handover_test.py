@@ -14,8 +14,8 @@ import tempfile
 import time
 import unittest
 
-from support.feed import FeedCase
-from support.namespace import in_namespace, python_in, run_in
+from support.feed import FeedBed, FeedCase
+from support.namespace import command_in, in_namespace, python_in, run_in, socket_in
 from support.program import Program
 from support.sensor import HEADER, PIECE
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -28,6 +28,8 @@ FIRST, SECOND, NOBODY = "10.244.0.2", "10.244.1.2", "10.244.1.77"
 # The server has the lower port, so that its edge reports; and the higher one.
 LOW, HIGH, CLOSED = 700, 61000, 701
 NAME = "test"
+# As in the kernel's headers, which Python does not have.
+SO_TIMESTAMPNS = 35
 
 # Answers what it is sent, at two ports.
 SERVER = """
@@ -129,6 +131,18 @@ def recorded(path):
             yield frame[14:]
 
 
+def stamps(path):
+    """The nanoseconds of each packet that is in a file of tcpdump's once."""
+    data, offset, found = pathlib.Path(path).read_bytes(), 24, collections.defaultdict(list)
+    while offset + 16 <= len(data):
+        seconds, nanoseconds, length = struct.unpack_from("=III", data, offset)
+        frame = data[offset + 16:offset + 16 + length]
+        offset += 16 + length
+        if frame[12:14] == b"\x08\x00":
+            found[frame[14:]].append(seconds * 1_000_000_000 + nanoseconds)
+    return {packet: times[0] for packet, times in found.items() if len(times) == 1}
+
+
 def delivered(folder):
     """The packets that a sensor has got, in all of its sessions."""
     for name in sorted(os.listdir(folder), key=int):
@@ -168,6 +182,40 @@ class HandoverCase(FeedCase):
         older.await_text("this one waits until it is stopped")
         return older
 
+    def begin_talk(self):
+        """Connections and pings between the two pods; its standard input ends them."""
+        run_in(self.bed.name("node"), "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        server = self.process(python_in(self.bed.name("pod1"), SERVER))
+        server.stdout.readline()
+        talker = self.process(python_in(
+            self.bed.name("pod0"), TALKER, SECOND, NOBODY, LOW, HIGH, CLOSED))
+        talker.stdout.readline()
+        return talker
+
+    def record(self, place, device, *words):
+        """tcpdump in a namespace, and its file."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = pathlib.Path(folder.name, "packets")
+        recorder = self.process(command_in(
+            self.bed.name(place), "tcpdump", "-Z", "root", "-i", device, "-U", "-B", "65536", "-s",
+            "0", "-w", path, *words))
+        wait_until(lambda: path.exists() and path.stat().st_size >= 24, "tcpdump does not begin")
+        return recorder, path
+
+    def process(self, command):
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, text=True)
+
+        def end():
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
+
+        self.addCleanup(end)
+        return process
+
     def has_ended(self, agent):
         """What an agent says that has ended adds up."""
         self.assertEqual(agent.stop(), 0, agent.text()[-4000:])
@@ -188,20 +236,8 @@ class ReplaceTest(HandoverCase):
     def test_every_packet_comes_once(self):
         """Numbered datagrams, connections of all kinds and pings, while agents are replaced."""
         self.begin()
-        node = self.bed.name("node")
-        run_in(node, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-        server = self.process(python_in(self.bed.name("pod1"), SERVER))
-        server.stdout.readline()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        truth = pathlib.Path(folder.name, "truth")
-        recorder = self.process(
-            ["ip", "netns", "exec", self.bed.name("pod0"), "tcpdump", "-Z", "root", "-i", "eth0",
-             "-U", "-B", "65536", "-s", "0", "-w", str(truth), "tcp or icmp"])
-        wait_until(lambda: truth.exists() and truth.stat().st_size >= 24, "tcpdump does not begin")
-        talker = self.process(python_in(
-            self.bed.name("pod0"), TALKER, SECOND, NOBODY, LOW, HIGH, CLOSED))
-        talker.stdout.readline()
+        recorder, truth = self.record("pod0", "eth0", "tcp or icmp")
+        talker = self.begin_talk()
         for _ in range(COUNT):
             self.run_for(1)
             older = self.replace()
@@ -228,19 +264,6 @@ class ReplaceTest(HandoverCase):
                   f"{sum(lost.values())} lost, {sum(doubled.values())} more than sent; "
                   f"{self.sender.count} datagrams", file=sys.stderr)
             self.assertEqual((sorted(lost), sorted(doubled)), ([], []))
-
-    def process(self, command):
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.DEVNULL, text=True)
-
-        def end():
-            process.kill()
-            process.wait()
-            process.stdin.close()
-            process.stdout.close()
-
-        self.addCleanup(end)
-        return process
 
     def test_what_a_handover_spares(self):
         """The gap of an agent that is started anew, in packets, and that of one that takes over."""
@@ -277,6 +300,39 @@ class ReplaceTest(HandoverCase):
         self.variables["PODWIRE_SENSOR_POLICY"] = "one"
         self.has_ended(self.replace())
         self.has_ended(self.replace())
+
+
+class StampTest(HandoverCase):
+    """What a handover builds upon, as another program sees it: two rings have one time for a packet."""
+
+    def test_two_rings_have_one_time_for_a_packet(self):
+        """But for TCP segments of a pod, which the older ring stamps later, and never earlier."""
+        self.bed = FeedBed(2, 0)
+        self.addCleanup(self.bed.remove)
+        # As an agent asks for it in a handover.
+        stamping = socket_in(self.bed.name("node"), kind=socket.SOCK_DGRAM)
+        self.addCleanup(stamping.close)
+        stamping.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        words = ("--time-stamp-precision", "nano", "tcp or icmp")
+        recorders = [self.record("node", "veth-pod0", *words) for _ in range(2)]
+        talker = self.begin_talk()
+        self.run_for(3)
+        talker.stdin.close()
+        talker.wait(PATIENCE_SECONDS)
+        for recorder, _ in recorders:
+            recorder.terminate()
+            recorder.wait(PATIENCE_SECONDS)
+        older, newer = (stamps(path) for _, path in recorders)
+        both = older.keys() & newer.keys()
+        own = {packet for packet in both
+               if packet[9] == 6 and packet[12:16] == socket.inet_aton(FIRST)}
+        self.assertGreater(len(own), 1000)
+        self.assertGreater(len(both - own), 1000)
+        self.assertEqual([packet for packet in both - own if older[packet] != newer[packet]], [])
+        later = sorted(older[packet] - newer[packet] for packet in own)
+        self.assertGreaterEqual(later[0], 0)
+        print(f"\nof {len(own)} segments the older ring has the time {later[len(later) // 2]} ns later, "
+              f"at most {later[-1]}; of {len(both - own)} other packets the same", file=sys.stderr)
 
 
 class EndTest(HandoverCase):
