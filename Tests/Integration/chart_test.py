@@ -113,9 +113,14 @@ VALUES = {
     "PODWIRE_RATE_LIMIT": OPTIONAL_MEMORY,
     "PODWIRE_CPUS": ([0, "0", "0-1", "2,3,6-7", "8191"], ["8192", "a", "1-", "1,,2", "1-2-3", "-1"]),
     "PODWIRE_NICE": ([-20, 0, 19], [-21, 20, "low"]),
+    "PODWIRE_HANDOVER": (
+        ["off", False, "netobs/extrahop-rpcapd", "A.b_c-d", "/", "x" * 80],
+        ["a b", "$(POD_NAMESPACE)", "ü", "x" * 81, "a,b", "a:b"]),
     "PODWIRE_LOG_LEVEL": (["trace", "debug", "info", "notice", "warning", "error", "critical"], ["warn"]),
     "PODWIRE_LOG_FORMAT": (["text", "json"], ["xml"]),
 }
+ONE_AGENT, TWO_AGENTS = {"maxSurge": 0, "maxUnavailable": "10%"}, {"maxSurge": "10%", "maxUnavailable": 0}
+SURGING = {"updateStrategy": {"rollingUpdate": {"maxSurge": 1}}}
 # What has to be there for some settings.
 WITH_ALL = {**BASE, **{name: {"enabled": True} for name in ("passive", "tls", "podTaps")}}
 # Values that are right each by itself, and what the chart says of them together.
@@ -134,6 +139,14 @@ CONFLICTS = (
     ({"settings": {"EXTRAHOP_SENSOR_IP": ["a*2"]}}, "PODWIRE_SENSOR_POLICY to one"),
     ({"settings": {"EXTRAHOP_SENSOR_IP": ["vxlan://a"], "PODWIRE_FRAMES": "raw"}}, "PODWIRE_FRAMES"),
     ({"settings": {"PODWIRE_FILTER": "tcp", "PODWIRE_FILTER_FILE": "/x"}}, "give one of them"),
+    ({"passive": {"enabled": True}, "settings": {"PODWIRE_HANDOVER": "a"}}, "leave it out"),
+    # An update would wait for ever,
+    ({"metrics": {"enabled": True}, **SURGING}, "with metrics.enabled agents declare a port"),
+    ({"passive": {"enabled": True}, **SURGING}, "with passive.enabled agents declare a port"),
+    # or both agents of a node would report everything.
+    ({"settings": {"PODWIRE_HANDOVER": "off"}, **SURGING}, "both agents of a node would report everything"),
+    ({"settings": {"PODWIRE_HANDOVER": False}, "updateStrategy": {"rollingUpdate": {"maxSurge": "5%"}}},
+     "both agents of a node would report everything"),
     # The program would wait for its opener.
     ({"settings": {"PODWIRE_TAP": "auto"}}, "set podTaps.enabled"),
     ({"settings": {"PODWIRE_POD_INTERFACES": True}}, "set podTaps.enabled"),
@@ -297,11 +310,11 @@ class Objects(unittest.TestCase):
 
     def test_what_the_readme_has_people_patch(self):
         for word, names, values in (
-                ("127.0.0.1:9465", [], {"httpPort": 9465}),
-                ("[$(HOST_IP)]:9465", ["metrics"], {"httpPort": 9465}),
+                ('"127.0.0.1:9465"', [], {"httpPort": 9465}),
+                (",[$(HOST_IP)]:9465", ["metrics"], {"httpPort": 9465}),
                 ("extrahop/canary", [], {"nodeSelector": {"extrahop/canary": ""},
                                          "settings": {"PODWIRE_DEDUP": "off"}}),
-                ("OnDelete", [], {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}),
+                ("OnDelete", [], {"updateStrategy": {"type": "OnDelete"}}),
                 ("seLinuxOptions", [], {"seLinuxType": "spc_t"}),
                 ("PODWIRE_POD_INTERFACES", ["pod-taps"],
                  {"settings": {"PODWIRE_POD_INTERFACES": "on"}})):
@@ -309,6 +322,30 @@ class Objects(unittest.TestCase):
             with self.subTest(word):
                 self.compare(self.site(names, text),
                              merged(BASE, *(COMPONENTS[name] for name in names), values))
+
+    def test_an_update_is_as_given_or_as_the_values_need_it(self):
+        """What no folder of the kustomizations has."""
+        off, named = {"PODWIRE_HANDOVER": "off"}, {"PODWIRE_HANDOVER": "name"}
+        default, rolling = "$(POD_NAMESPACE)/extrahop-rpcapd", {"type": "RollingUpdate"}
+        for values, strategy, handover in (
+                ({"settings": off}, {**rolling, "rollingUpdate": ONE_AGENT}, "off"),
+                ({"settings": {"PODWIRE_HANDOVER": False}}, {**rolling, "rollingUpdate": ONE_AGENT}, "off"),
+                ({"settings": named}, {**rolling, "rollingUpdate": TWO_AGENTS}, "name"),
+                ({"settings": named, **COMPONENTS["metrics"]}, {**rolling, "rollingUpdate": ONE_AGENT}, "name"),
+                (SURGING, {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, default),
+                ({"updateStrategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 1}}, "settings": off},
+                 {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 1}}, "off"),
+                ({"updateStrategy": {"rollingUpdate": {"maxUnavailable": 3}}, **COMPONENTS["metrics"]},
+                 {"rollingUpdate": {"maxUnavailable": 3}}, "off"),
+                ({"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}, {"type": "OnDelete"}, default),
+                ({"updateStrategy": {"type": "OnDelete"}, "settings": off}, {"type": "OnDelete"}, "off")):
+            for client in HELMS:
+                spec = render(merged(BASE, values), client)[AGENT]["spec"]
+                container = spec["template"]["spec"]["containers"][0]
+                variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+                with self.subTest(values, client=client.name):
+                    self.assertEqual(differences(spec["updateStrategy"], strategy), [])
+                    self.assertEqual(variables["PODWIRE_HANDOVER"], handover)
 
     def test_a_claim_keeps_the_collectors_files(self):
         [text] = examples("Deployment")
@@ -385,11 +422,12 @@ class Chart(unittest.TestCase):
     def test_the_notes_say_how_to_see_packets(self):
         for names, words, others in (
                 ([], ["Packets go to 192.0.2.10", "podwire edges", "port-forward"],
-                 ["kubectl cp", "rpcap://"]),
+                 ["kubectl cp", "rpcap://", "At an update"]),
                 (["collector"], ["kubectl cp -n extrahop -c files"], ["Packets go to"]),
                 (["passive", "tls"], ["rpcaps://USER@NODE", "port 2002", "PODWIRE_ALLOW"],
                  ["Packets go to"]),
-                (["metrics", "doctor"], ["curl -s NODE:9464/readyz", "-c doctor"], ["port-forward"])):
+                (["metrics", "doctor"],
+                 ["curl -s NODE:9464/readyz", "-c doctor", "At an update", "declare ports"], ["port-forward"])):
             values = merged(BASE, *(COMPONENTS[name] for name in names), {"namespace": {"create": False}})
             result = helm(NEWEST, ["install", "podwire"], values, "--namespace", "extrahop",
                           "--dry-run=client")
@@ -427,7 +465,8 @@ class Schema(unittest.TestCase):
         check(values, schema(), "")
         self.assertEqual(schema()["properties"].keys() - values.keys(), {"global"})
         for unknown in ({"imag": {}}, {"image": {"name": "x"}}, {"settings": {"PODWIRE_PODNET": "x"}},
-                        {"settings": {"PODWIRE_HTTP": "off"}}, {"metrics": {"enable": True}}):
+                        {"settings": {"PODWIRE_HTTP": "off"}}, {"metrics": {"enable": True}},
+                        {"updateStrategy": {"maxSurge": 1}}, {"settings": {"PODWIRE_HANDOVER": True}}):
             for client in (HELMS[0], NEWEST):
                 self.assertNotEqual(template(merged(BASE, unknown), client).returncode, 0, unknown)
 
@@ -438,8 +477,8 @@ class Schema(unittest.TestCase):
         return [{name: some[row % len(some)] for name, some in values.items()} for row in range(count)]
 
     def test_what_it_accepts_the_program_understands(self):
-        def outcomes(client, settings):
-            container = render(merged(WITH_ALL, {"settings": settings}), client)[AGENT]["spec"]["template"][
+        def outcomes(client, values, settings):
+            container = render(merged(values, {"settings": settings}), client)[AGENT]["spec"]["template"][
                 "spec"]["containers"][0]
             variables = environment(container)
             return variables, *exit_code(variables)
@@ -450,8 +489,11 @@ class Schema(unittest.TestCase):
                 settings["PODWIRE_FRAMES"] = "wire"
             if "*" in as_variable(settings["EXTRAHOP_SENSOR_IP"]):
                 settings["PODWIRE_SENSOR_POLICY"] = "one"
-        both = list(itertools.product((HELMS[0], NEWEST), rows))
-        for (client, settings), (variables, code, text) in zip(both, in_parallel(outcomes, both)):
+        # Who listens for clients cannot hand over.
+        rows = [(WITH_ALL, {**settings, "PODWIRE_HANDOVER": "off"}) for settings in rows] + [
+            (BASE, {"PODWIRE_HANDOVER": value}) for value in VALUES["PODWIRE_HANDOVER"][0]]
+        both = [(client, *row) for client in (HELMS[0], NEWEST) for row in rows]
+        for (client, _, settings), (variables, code, text) in zip(both, in_parallel(outcomes, both)):
             with self.subTest(settings, client=client.name):
                 self.assertEqual(
                     {name: variables[name] for name in settings},
@@ -470,14 +512,20 @@ class Schema(unittest.TestCase):
                     self.assertIn(name, named)
 
     def test_what_it_refuses_the_program_refuses(self):
-        container = render(WITH_ALL)[AGENT]["spec"]["template"]["spec"]["containers"][0]
-        variables = environment(container)
+        of_all, of_base = (
+            environment(render(values)[AGENT]["spec"]["template"]["spec"]["containers"][0])
+            for values in (WITH_ALL, BASE))
+
+        def outcome(name, value):
+            # With clients the program would refuse any name.
+            variables = of_base if name == "PODWIRE_HANDOVER" else of_all
+            return exit_code({**variables, name: as_variable(value)})
+
         # The program takes any path of a file, but in a pod none is known that others are relative to.
         rows = [(name, value) for name, (_, wrong) in VALUES.items() for value in wrong
                 if name != "PODWIRE_FILTER_FILE"]
         self.assertGreater(len(rows), 150)
-        outcomes = in_parallel(lambda name, value: exit_code({**variables, name: as_variable(value)}), rows)
-        for (name, value), (code, text) in zip(rows, outcomes):
+        for (name, value), (code, text) in zip(rows, in_parallel(outcome, rows)):
             with self.subTest(name, value=value):
                 self.assertEqual(code, NOT_UNDERSTOOD, text)
                 self.assertIn(name, text)

@@ -51,7 +51,9 @@ securityContext:
 
 {{/* The settings that hold: those that parts of the chart bring, and over them those that are given. */}}
 {{- define "podwire.settings" -}}
-{{- $settings := dict -}}
+{{- /* Where ports are declared a node has one agent at a time, and so nobody to hand over to. */ -}}
+{{- $handover := ternary "off" "$(POD_NAMESPACE)/extrahop-rpcapd" (include "podwire.declaresPorts" . | eq "true") -}}
+{{- $settings := dict "PODWIRE_HANDOVER" $handover -}}
 {{- if .Values.names.enabled -}}
 {{- $_ := set $settings "PODWIRE_CNI_CACHE" "/var/lib/cni/results" -}}
 {{- end -}}
@@ -80,6 +82,34 @@ securityContext:
 {{- $_ := set $settings "EXTRAHOP_SENSOR_IP" "podwire-collector" -}}
 {{- end -}}
 {{- toYaml $settings -}}
+{{- end }}
+
+{{/* "true" if the agent declares ports. In the node's network these are the node's, which two pods cannot have. */}}
+{{- define "podwire.declaresPorts" -}}
+{{- or .Values.metrics.enabled .Values.passive.enabled -}}
+{{- end }}
+
+{{/* How an update replaces pods: as it is given, or with two agents on a node where they hand over. */}}
+{{- define "podwire.updateStrategy" -}}
+{{- $settings := include "podwire.settings" . | fromYaml -}}
+{{- $strategy := deepCopy .Values.updateStrategy -}}
+{{- if not $strategy -}}
+{{- $one := dict "maxSurge" 0 "maxUnavailable" "10%" -}}
+{{- $two := dict "maxSurge" "10%" "maxUnavailable" 0 -}}
+{{- $isOne := or (include "podwire.declaresPorts" . | eq "true") (include "podwire.text" $settings.PODWIRE_HANDOVER | eq "off") -}}
+{{- $strategy = dict "type" "RollingUpdate" "rollingUpdate" (ternary $one $two $isOne) -}}
+{{- end -}}
+{{- /* Kubernetes takes only one of the two, and the other one's default there is 1. */ -}}
+{{- if and (include "podwire.surges" $strategy) (not (hasKey $strategy.rollingUpdate "maxUnavailable")) -}}
+{{- $_ := set $strategy.rollingUpdate "maxUnavailable" 0 -}}
+{{- end -}}
+{{- toYaml $strategy -}}
+{{- end }}
+
+{{/* "true" if an update has two agents on a node for a time; the argument is its strategy. */}}
+{{- define "podwire.surges" -}}
+{{- $rolling := .rollingUpdate | default dict -}}
+{{- if not (has ($rolling.maxSurge | default 0 | toString) (list "0" "0%")) }}true{{ end -}}
 {{- end }}
 
 {{/* The capabilities of the agent, and of its doctor. */}}
@@ -167,6 +197,17 @@ httpGet: { {{- if not .values.metrics.enabled }}host: 127.0.0.1, {{ end }}port: 
 {{- end -}}
 {{- if and (contains "://" $sensors) (eq ($settings.PODWIRE_FRAMES | default "wire") "raw") -}}
 {{- fail "frames as the kernel has them are too long for tunnels: leave settings.PODWIRE_FRAMES out, or feed sensors over RPCAP" -}}
+{{- end -}}
+{{- $hasHandover := include "podwire.text" $settings.PODWIRE_HANDOVER | ne "off" -}}
+{{- if and $hasHandover $values.passive.enabled -}}
+{{- fail "settings.PODWIRE_HANDOVER is a name, and agents that listen for clients (passive.enabled) cannot hand over: leave it out" -}}
+{{- end -}}
+{{- $surges := include "podwire.updateStrategy" . | fromYaml | include "podwire.surges" -}}
+{{- if and $surges (include "podwire.declaresPorts" . | eq "true") -}}
+{{- fail (printf "updateStrategy.rollingUpdate.maxSurge is above 0, but with %s.enabled agents declare a port, which two pods of a node cannot have, and an update would wait for ever: leave updateStrategy out, or set maxSurge to 0 and maxUnavailable to 10%%" (ternary "passive" "metrics" $values.passive.enabled)) -}}
+{{- end -}}
+{{- if and $surges (not $hasHandover) -}}
+{{- fail "updateStrategy.rollingUpdate.maxSurge is above 0, but settings.PODWIRE_HANDOVER is off, and during an update both agents of a node would report everything: leave one of the two settings out" -}}
 {{- end -}}
 {{- if and $values.prometheusOperator.enabled (not $values.metrics.enabled) -}}
 {{- fail "prometheusOperator.enabled needs what is to be asked: set metrics.enabled, too" -}}
