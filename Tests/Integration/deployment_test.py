@@ -136,8 +136,11 @@ class Deployment(unittest.TestCase):
                  pod["spec"]["securityContext"]["fsGroup"])
         collector = self.start(pod, container)
         collector.await_text("listening")
+        self.assertEqual({path.name for path in captures.iterdir()}, {".podwire", "pods-00001.pcapng"})
+        self.assertEqual((captures / ".podwire/pods.pcapng.keep").read_text(), "pods-00001.pcapng\n")
         self.assertEqual(collector.stop(), 0)
-        self.assertEqual([path.name for path in captures.iterdir()], ["pods-00001.pcapng"])
+        # A file in which no agent has captured anything does not stay.
+        self.assertEqual({path.name for path in captures.iterdir()}, {".podwire"})
 
 
 if __name__ == "__main__":
