@@ -108,9 +108,8 @@ let package = Package(
             "Taps", "Time", "Tunnels", logging),
         module(
             "Agent", "Addressing", "BPF", "Edges", "Filter", "Formats", "Forwarding",
-            "HTTPEndpoint", "Linux",
-            "Log", "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP",
-            "Security", "Settings", "Taps", "Time", "Tunnels", logging),
+            "HTTPEndpoint", "Linux", "Log", "Metrics", "Netlink", "Observation", "PacketRing",
+            "Packets", "RPCAP", "Security", "Settings", "Taps", "Time", "Tunnels", logging),
 
         // What is asked about an agent: what would keep it from its work, and which edge reports what.
         module(
