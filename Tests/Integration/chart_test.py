@@ -144,6 +144,7 @@ CONFLICTS = (
     ({"metrics": {"enabled": True}, **SURGING}, "with metrics.enabled agents declare a port"),
     ({"passive": {"enabled": True}, **SURGING}, "with passive.enabled agents declare a port"),
     # or both agents of a node would report everything.
+    (SURGING, "both agents of a node would report everything"),
     ({"settings": {"PODWIRE_HANDOVER": "off"}, **SURGING}, "both agents of a node would report everything"),
     ({"settings": {"PODWIRE_HANDOVER": False}, "updateStrategy": {"rollingUpdate": {"maxSurge": "5%"}}},
      "both agents of a node would report everything"),
@@ -326,17 +327,18 @@ class Objects(unittest.TestCase):
     def test_an_update_is_as_given_or_as_the_values_need_it(self):
         """What no folder of the kustomizations has."""
         off, named = {"PODWIRE_HANDOVER": "off"}, {"PODWIRE_HANDOVER": "name"}
-        default, rolling = "$(POD_NAMESPACE)/extrahop-rpcapd", {"type": "RollingUpdate"}
+        default, rolling = None, {"type": "RollingUpdate"}
         for values, strategy, handover in (
                 ({"settings": off}, {**rolling, "rollingUpdate": ONE_AGENT}, "off"),
                 ({"settings": {"PODWIRE_HANDOVER": False}}, {**rolling, "rollingUpdate": ONE_AGENT}, "off"),
                 ({"settings": named}, {**rolling, "rollingUpdate": TWO_AGENTS}, "name"),
                 ({"settings": named, **COMPONENTS["metrics"]}, {**rolling, "rollingUpdate": ONE_AGENT}, "name"),
-                (SURGING, {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, default),
+                ({"settings": named, **SURGING}, {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, "name"),
+                ({}, {**rolling, "rollingUpdate": ONE_AGENT}, default),
                 ({"updateStrategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 1}}, "settings": off},
                  {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 1}}, "off"),
                 ({"updateStrategy": {"rollingUpdate": {"maxUnavailable": 3}}, **COMPONENTS["metrics"]},
-                 {"rollingUpdate": {"maxUnavailable": 3}}, "off"),
+                 {"rollingUpdate": {"maxUnavailable": 3}}, default),
                 ({"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}, {"type": "OnDelete"}, default),
                 ({"updateStrategy": {"type": "OnDelete"}, "settings": off}, {"type": "OnDelete"}, "off")):
             for client in HELMS:
@@ -345,7 +347,7 @@ class Objects(unittest.TestCase):
                 variables = {variable["name"]: variable.get("value") for variable in container["env"]}
                 with self.subTest(values, client=client.name):
                     self.assertEqual(differences(spec["updateStrategy"], strategy), [])
-                    self.assertEqual(variables["PODWIRE_HANDOVER"], handover)
+                    self.assertEqual(variables.get("PODWIRE_HANDOVER"), handover)
 
     def test_a_claim_keeps_the_collectors_files(self):
         [text] = examples("Deployment")
@@ -422,12 +424,12 @@ class Chart(unittest.TestCase):
     def test_the_notes_say_how_to_see_packets(self):
         for names, words, others in (
                 ([], ["Packets go to 192.0.2.10", "podwire edges", "port-forward"],
-                 ["kubectl cp", "rpcap://", "At an update"]),
+                 ["kubectl cp", "rpcap://"]),
                 (["collector"], ["kubectl cp -n extrahop -c files"], ["Packets go to"]),
                 (["passive", "tls"], ["rpcaps://USER@NODE", "port 2002", "PODWIRE_ALLOW"],
                  ["Packets go to"]),
                 (["metrics", "doctor"],
-                 ["curl -s NODE:9464/readyz", "-c doctor", "At an update", "declare ports"], ["port-forward"])):
+                 ["curl -s NODE:9464/readyz", "-c doctor"], ["port-forward"])):
             values = merged(BASE, *(COMPONENTS[name] for name in names), {"namespace": {"create": False}})
             result = helm(NEWEST, ["install", "podwire"], values, "--namespace", "extrahop",
                           "--dry-run=client")

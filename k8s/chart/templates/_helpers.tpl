@@ -52,8 +52,7 @@ securityContext:
 {{/* The settings that hold: those that parts of the chart bring, and over them those that are given. */}}
 {{- define "podwire.settings" -}}
 {{- /* Where ports are declared a node has one agent at a time, and so nobody to hand over to. */ -}}
-{{- $handover := ternary "off" "$(POD_NAMESPACE)/extrahop-rpcapd" (include "podwire.declaresPorts" . | eq "true") -}}
-{{- $settings := dict "PODWIRE_HANDOVER" $handover -}}
+{{- $settings := dict -}}
 {{- if .Values.names.enabled -}}
 {{- $_ := set $settings "PODWIRE_CNI_CACHE" "/var/lib/cni/results" -}}
 {{- end -}}
@@ -96,7 +95,7 @@ securityContext:
 {{- if not $strategy -}}
 {{- $one := dict "maxSurge" 0 "maxUnavailable" "10%" -}}
 {{- $two := dict "maxSurge" "10%" "maxUnavailable" 0 -}}
-{{- $isOne := or (include "podwire.declaresPorts" . | eq "true") (include "podwire.text" $settings.PODWIRE_HANDOVER | eq "off") -}}
+{{- $isOne := or (include "podwire.declaresPorts" . | eq "true") (include "podwire.text" ($settings.PODWIRE_HANDOVER | default "off") | eq "off") -}}
 {{- $strategy = dict "type" "RollingUpdate" "rollingUpdate" (ternary $one $two $isOne) -}}
 {{- end -}}
 {{- /* Kubernetes takes only one of the two, and the other one's default there is 1. */ -}}
@@ -198,7 +197,7 @@ httpGet: { {{- if not .values.metrics.enabled }}host: 127.0.0.1, {{ end }}port: 
 {{- if and (contains "://" $sensors) (eq ($settings.PODWIRE_FRAMES | default "wire") "raw") -}}
 {{- fail "frames as the kernel has them are too long for tunnels: leave settings.PODWIRE_FRAMES out, or feed sensors over RPCAP" -}}
 {{- end -}}
-{{- $hasHandover := include "podwire.text" $settings.PODWIRE_HANDOVER | ne "off" -}}
+{{- $hasHandover := include "podwire.text" ($settings.PODWIRE_HANDOVER | default "off") | ne "off" -}}
 {{- if and $hasHandover $values.passive.enabled -}}
 {{- fail "settings.PODWIRE_HANDOVER is a name, and agents that listen for clients (passive.enabled) cannot hand over: leave it out" -}}
 {{- end -}}
@@ -207,7 +206,7 @@ httpGet: { {{- if not .values.metrics.enabled }}host: 127.0.0.1, {{ end }}port: 
 {{- fail (printf "updateStrategy.rollingUpdate.maxSurge is above 0, but with %s.enabled agents declare a port, which two pods of a node cannot have, and an update would wait for ever: leave updateStrategy out, or set maxSurge to 0 and maxUnavailable to 10%%" (ternary "passive" "metrics" $values.passive.enabled)) -}}
 {{- end -}}
 {{- if and $surges (not $hasHandover) -}}
-{{- fail "updateStrategy.rollingUpdate.maxSurge is above 0, but settings.PODWIRE_HANDOVER is off, and during an update both agents of a node would report everything: leave one of the two settings out" -}}
+{{- fail "updateStrategy.rollingUpdate.maxSurge is above 0, but settings.PODWIRE_HANDOVER is not set, and during an update both agents of a node would report everything: give it a name, or leave updateStrategy out" -}}
 {{- end -}}
 {{- if and $values.prometheusOperator.enabled (not $values.metrics.enabled) -}}
 {{- fail "prometheusOperator.enabled needs what is to be asked: set metrics.enabled, too" -}}
