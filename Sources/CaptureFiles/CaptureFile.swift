@@ -7,6 +7,9 @@ package struct CaptureFile: ~Copyable {
     private let encoder: any CaptureEncoder
     private var buffer: [UInt8] = []
     private var interfaceCount = 0
+    /// Names that wait for the first packet: some programs read no interface behind them.
+    private var waitingNames: [UInt8] = []
+    private var hasPackets = false
     /// Packets that wait in the buffer.
     package private(set) var waitingPacketCount = 0
     /// Whether there was no file before; false for standard output.
@@ -17,7 +20,7 @@ package struct CaptureFile: ~Copyable {
     package let path: String
 
     /// Bytes that have been written, and those that wait in the buffer.
-    package var gatheredByteCount: UInt64 { byteCount + UInt64(buffer.count) }
+    package var gatheredByteCount: UInt64 { byteCount + UInt64(buffer.count + waitingNames.count) }
 
     /// More than this is written at once; less waits for the next `flush`.
     ///
@@ -65,18 +68,31 @@ package struct CaptureFile: ~Copyable {
     /// Adds a packet of an interface that has been added.
     package mutating func add(_ packet: CapturedPacket, _ frame: RawSpan) {
         precondition(packet.interface < interfaceCount)
+        beginPackets()
         encoder.appendPacket(packet, frame, to: &buffer)
         waitingPacketCount += 1
     }
 
     /// Adds names of addresses, which hold from here on.
     package mutating func add(_ names: [AddressName]) {
-        encoder.appendNames(names, to: &buffer)
+        if hasPackets {
+            encoder.appendNames(names, to: &buffer)
+        } else {
+            encoder.appendNames(names, to: &waitingNames)
+        }
+    }
+
+    private mutating func beginPackets() {
+        guard !hasPackets else { return }
+        hasPackets = true
+        buffer += waitingNames
+        waitingNames = []
     }
 
     /// Adds the statistics of an interface that has been added.
     package mutating func add(_ statistics: InterfaceStatistics) {
         precondition(statistics.interface < interfaceCount)
+        beginPackets()
         encoder.appendStatistics(statistics, to: &buffer)
     }
 

@@ -46,7 +46,7 @@ struct AgentTable {
     }
 
     private static let columns: [Table.Column] = [
-        .name("AGENT"), .name("DEVICE", rank: 3, widthMin: 12), .text("STATE", widthMin: 9),
+        .name("AGENT"), .name("DEVICE", rank: 3, widthMin: 12), .text("STATE", widthMin: 24),
         .number("PACKETS", rank: 5), .number("PACKETS/S", rank: 6), .number("BYTES/S", rank: 2),
         .number("DROPPED", rank: 7), .number("LOST", rank: 4), .number("SINCE", rank: 1),
     ]

@@ -97,7 +97,7 @@ package final class LiveView {
 
     private static let waiting = """
         waiting for agents: each tries again within \(Backoff.delayMax.components.seconds) s; \
-        --from rpcap://NODE dials at once\n
+        --from rpcap://NODE dials at once
         """
 }
 
@@ -121,7 +121,7 @@ extension LiveView {
         let limits = counts == AdmissionCounts() ? "" : "\(counts)\n"
         drawing = { [table] window in
             let below = (outputs.isEmpty ? "" : OutputCounts.table(outputs, in: window)) + limits
-            guard !table.rows.isEmpty else { return Self.waiting + below }
+            guard !table.rows.isEmpty else { return window.paragraph(Self.waiting) + below }
             let room = window.height.map { max(3, $0 - below.count { $0 == "\n" }) }
             return table.text(in: window, lineCountMax: room) + below
         }
@@ -172,7 +172,9 @@ extension LiveView {
         let packets = Wording.count(Int(clamping: flows.table.frameCount), "packet")
         let conversations = list.matchCount + list.filteredCount
         drawing = { window in
-            guard !links.isEmpty || conversations > 0 else { return Self.waiting }
+            guard !links.isEmpty || conversations > 0 else {
+                return window.paragraph(Self.waiting)
+            }
             let sums = "\(agents), \(packets), \(Wording.count(conversations, "conversation"))\n"
             let table = ConversationText(list) { TimeStamp.clockText(nanoseconds: $0) }
             return sums + table.text(in: window, lineCountMax: window.height.map { $0 - 1 })

@@ -141,7 +141,11 @@ package struct ConversationList {
 extension ConversationList.Row {
     /// Whether a word, in lower case, is in its texts.
     fileprivate func matches(_ word: String) -> Bool {
-        [client, service, "\(conversation.client)", "\(conversation.service)"]
-            .contains { $0.lowercased().contains(word) }
+        let names = [client, service, "\(conversation.client)", "\(conversation.service)"]
+        // A pod's name is `web-1.shop` here, as in Wireshark, and `shop/web-1` in Kubernetes.
+        let pods = [clientName, serviceName].compactMap(\.self).map { name in
+            name.split(separator: ".", maxSplits: 1).reversed().joined(separator: "/")
+        }
+        return (names + pods).contains { $0.lowercased().contains(word) }
     }
 }

@@ -6,7 +6,12 @@ package struct Thread: ~Copyable, Sendable {
     private let handle: pthread_t
 
     /// Starts a thread that runs a closure and then ends.
+    ///
+    /// It takes no signal that comes from outside: one that the main thread has blocked, for another thread
+    /// to wait for, must not end the program here.
     package init(_ run: @escaping @Sendable () -> Void) throws(SystemError) {
+        let mask = SignalMask.blockAll()
+        defer { mask.restore() }
         let body = unsafe Unmanaged.passRetained(Body(run))
         var handle = pthread_t()
         // Safety: the thread takes over the reference it is handed, and drops it when it ends.
@@ -39,6 +44,32 @@ package struct Thread: ~Copyable, Sendable {
     /// Lets the thread run on by itself, for as long as the program does.
     package consuming func detach() {
         _ = pthread_detach(handle)
+    }
+}
+
+/// The signals that the calling thread had blocked (pthread_sigmask(3)).
+private struct SignalMask {
+    private var before = sigset_t()
+
+    /// The faults of a thread itself, at which a blocked signal would hide where it was.
+    private static let faults = [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT]
+
+    /// Blocks all signals but those of faults, and returns what was blocked.
+    static func blockAll() -> Self {
+        var mask = Self()
+        var all = sigset_t()
+        // Safety: all are plain values of this frame.
+        unsafe _ = sigfillset(&all)
+        for fault in faults { unsafe _ = sigdelset(&all, fault) }
+        unsafe _ = pthread_sigmask(SIG_BLOCK, &all, &mask.before)
+        return mask
+    }
+
+    /// Has the calling thread block what it had blocked.
+    func restore() {
+        var before = before
+        // Safety: the call reads a plain value of this frame.
+        unsafe _ = pthread_sigmask(SIG_SETMASK, &before, nil)
     }
 }
 

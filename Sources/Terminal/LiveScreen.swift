@@ -17,8 +17,8 @@ package struct LiveScreen {
     /// Control sequences (ECMA-48, and DEC's private mode of lines that wrap).
     private enum Sequence {
         static let eraseBelow = "\u{1b}[J"
-        static let eraseRestOfLine = "\u{1b}[K"
-        static let eraseWindow = "\u{1b}[H\u{1b}[2J"
+        static let eraseLine = "\u{1b}[2K"
+        static let home = "\u{1b}[H"
         static let wrapOff = "\u{1b}[?7l"
         static let wrapOn = "\u{1b}[?7h"
         static func up(_ lineCount: Int) -> String {
@@ -69,8 +69,10 @@ package struct LiveScreen {
         // A terminal may have broken the lines anew when its window changed, so nobody knows how many
         // there are.
         let hasResized = lineCount > 0 && window != drawnWindow
-        let start = hasResized ? Sequence.eraseWindow : Sequence.up(lineCount)
-        let drawn = lines.map { "\($0)\(Sequence.eraseRestOfLine)\n" }.joined()
+        let start = hasResized ? Sequence.home : Sequence.up(lineCount)
+        // A line is erased before it is written: behind one that is as long as the window is wide the cursor
+        // stays on its last character, which erasing would take.
+        let drawn = lines.map { "\(Sequence.eraseLine)\($0)\n" }.joined()
         write(start + Sequence.wrapOff + drawn + Sequence.eraseBelow + Sequence.wrapOn)
         lineCount = lines.count
         drawnWindow = window

@@ -47,9 +47,7 @@ struct AgentCommand: ParsableCommand {
         let log = try ProgramLog(of: "agent", settings.log)
         defer { log.flush() }
         let logger = log.logger
-        for unknown in UnknownVariable.all(among: environmentNames()) {
-            logger.warning("\(unknown)")
-        }
+        log.warnOfUnknownVariables()
         do {
             if settings.takesOnLinkPodNetworks {
                 let onLink = try OnLinkPodNetworks(reading: settings.edges)

@@ -105,7 +105,10 @@ struct CollectCommand: ParsableCommand {
 
     @OptionGroup(title: "Agents") var agents: SourceOptions
 
-    @Option(help: "End when so many packets have been written, or passed on without a file.")
+    @Option(
+        help: ArgumentHelp(
+            "End when so many packets have been written, or passed on without a file.",
+            valueName: "COUNT"))
     var count: Int?
 
     @OptionGroup var running: RunOptions
@@ -209,9 +212,10 @@ struct CollectCommand: ParsableCommand {
 
     func run() throws {
         let settings = try readingSettings(for: "collect") { try Settings(self, readsFiles: true) }
-        Signals.block()
+        Signals.block([SIGUSR1, SIGWINCH] + Signals.hangup)
         if list { return try showDevices(settings) }
         let log = try agents.log.open(for: "collect", isQuiet: settings.running.isQuiet)
+        log.warnOfUnknownVariables()
         defer { log.flush() }
         let collector = try collect(
             settings.agents, settings.capture, to: settings.outputs, settings.running, display,

@@ -39,7 +39,6 @@ func collect(
         isAlone: !takesStandardOutput, isQuiet: options.isQuiet, allowsColors: !display.noColor
     ) { log.show($0) }
     let hangup = Signals.hangup
-    Signals.block([SIGUSR1, SIGWINCH] + hangup)
     do throws(SystemError) {
         let requests = try CollectorRequests()
         try Signals.onEnd(secondsMax: 5) { requests.ask(for: .stop) }

@@ -24,6 +24,13 @@ struct ProgramLog: Sendable {
         }
     }
 
+    /// Warns of variables that look like settings and are none.
+    func warnOfUnknownVariables() {
+        for unknown in UnknownVariable.all(among: environmentNames()) {
+            logger.warning("\(unknown)")
+        }
+    }
+
     /// Writes why the program ends, at any log level.
     ///
     /// In text format the line begins with the program's name, as those of other programs do.

@@ -4,10 +4,11 @@ import Formats
 /// The options that say how long packets are collected, and what is said meanwhile.
 struct RunOptions: ParsableArguments {
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             End after this time, counted from the start, such as 10s, 5m or 1h; a number alone is \
             seconds.
-            """,
+            """, valueName: "TIME"),
         completion: .list(["10s", "60s", "5m", "1h"]))
     var duration: String?
 

@@ -118,7 +118,7 @@ struct TopCommand: ParsableCommand {
 
     private func watch() throws {
         let settings = try readingSettings(for: "top") { try self.settings(readsFiles: true) }
-        Signals.block()
+        Signals.block([SIGUSR1, SIGWINCH] + Signals.hangup)
         var outputs = OutputOptions()
         outputs.orderWindow = settings.orderWindow
         outputs.flows = FlowOptions(
@@ -128,6 +128,7 @@ struct TopCommand: ParsableCommand {
         }
         let running = try running.settings()
         let log = try agents.log.open(for: "top", isQuiet: running.isQuiet)
+        log.warnOfUnknownVariables()
         defer { log.flush() }
         let collector = try collect(
             settings, settings.capture, to: outputs, running, display, log: log

@@ -250,8 +250,9 @@ class TerminalTest(RecordingCase):
     def test_packets_are_not_written_to_a_terminal(self):
         terminal = self.on_terminal(PODWIRE, "collect", "-o", "-")
         shown = self.read_until(terminal, lambda shown: "terminal" in shown and "tshark" in shown)
-        os.close(terminal)
+        # Whose terminal goes gets a SIGHUP.
         self.await_end(64)
+        os.close(terminal)
         self.assertNotIn("\n\r\r\n", shown)
 
     def check_drawing(self, output, draws, *arguments):
