@@ -96,6 +96,30 @@ struct CaptureFileTests {
         }
     }
 
+    /// `reordercap` of Wireshark 4.0 knows the interfaces up to the first block of another kind.
+    @Test("has names behind all interfaces that are known before the first packet")
+    func namesAreLate() throws {
+        var file = try CaptureFile(path: path, application: "podwire collect")
+        defer { unsafe _ = unlink(path) }
+        for name in ["a", "b"] {
+            _ = file.addInterface(CaptureInterface(name: name, description: "", snaplen: 64))
+            file.add([AddressName(IPAddress(ipv4: 1), name)])
+        }
+        let gathered = file.gatheredByteCount
+        file.add(
+            CapturedPacket(interface: 1, nanoseconds: 1, wireByteCount: 1), ([1] as [UInt8]).wire)
+        #expect(file.gatheredByteCount == gathered + 36)
+        file.add([AddressName(IPAddress(ipv4: 2), "c")])
+        try file.flush()
+        var (kinds, place) = ([UInt8](), 0)
+        let bytes = try Self.bytes(of: path)
+        while place < bytes.count {
+            kinds.append(bytes[place])
+            place += Int(bytes[place + 4]) | Int(bytes[place + 5]) << 8
+        }
+        #expect(kinds == [0x0a, 1, 1, 4, 4, 6, 4])
+    }
+
     @Test("is a header and records as pcap has them")
     func goldenPcap() throws {
         try write(PcapEncoder())
