@@ -27,6 +27,7 @@ HELMS = [pathlib.Path(os.environ["HELM"])] if "HELM" in os.environ else clients(
 assert HELMS, "there is no Helm: let HELM name one"
 NEWEST = HELMS[-1]
 AGENT = ("DaemonSet", "extrahop-rpcapd")
+COLLECTOR = ("Deployment", "podwire-collector")
 # What `base` has, as values.
 BASE = {
     "image": {"repository": "registry.example/podwire"}, "namespace": {"create": True},
@@ -49,6 +50,8 @@ COMPONENTS = {
 }
 # The components without which one makes no sense.
 NEEDED = {"collector-policy": ["collector"], "prometheus-operator": ["metrics"]}
+# The components that others stand for on OpenShift.
+OF_OPENSHIFT = {"collector": "openshift/collector"}
 # With a doctor the chart gives it all settings and folders, and a component those of two others.
 BESIDE_DOCTOR = {"openshift", "cilium-services", "pod-taps", "metrics"}
 DOCTORS_SETTINGS = (FOLDER / "overlays/doctor/settings.yaml").read_text()
@@ -260,8 +263,9 @@ class Objects(unittest.TestCase):
             patches = (*patches, *manifests.example_patch("NetworkPolicy"))
         if "doctor" in names:
             patches = (*patches, DOCTORS_SETTINGS)
-        # Before the others, as it has to be.
-        names.sort(key=lambda name: name != "openshift")
+        if "openshift" in names:
+            # Before the others, as it has to be; and with a collector of its own.
+            names = ["openshift", *(OF_OPENSHIFT.get(name, name) for name in names if name != "openshift")]
         return build_site([FOLDER / "components" / name for name in names], *patches, **fields)
 
     def test_each_component(self):
@@ -376,6 +380,23 @@ class Objects(unittest.TestCase):
             self.assertEqual(container["volumeMounts"], [mount])
         for minor in (25, int(kubernetes_validate.latest_version().split(".")[1])):
             kubernetes_validate.validate(items[AGENT], f"1.{minor}", strict=True)
+
+    def test_openshift_allows_the_volumes_that_are_given(self):
+        plain = ["configMap", "emptyDir", "secret"]
+        for given, kinds, has_folders in (
+                ([], plain, False),
+                ([{"configMap": {"name": "f"}}], plain, False),
+                ([{"projected": {"sources": []}}, {"csi": {"driver": "d"}}], [*plain, "csi", "projected"], False),
+                ([{"cephfs": {"monitors": ["m"]}}], [*plain, "cephFS"], False),
+                ([{"hostPath": {"path": "/x"}}], [*plain, "hostPath"], True)):
+            volumes = [{"name": f"v{number}", **volume} for number, volume in enumerate(given)]
+            for client in HELMS:
+                constraints = render(merged(BASE, COMPONENTS["openshift"], {"extraVolumes": volumes}), client)[
+                    "SecurityContextConstraints", "podwire"]
+                with self.subTest(given, client=client.name):
+                    self.assertEqual(sorted(constraints["volumes"]), sorted(kinds))
+                    self.assertEqual(constraints["allowHostDirVolumePlugin"], has_folders)
+                    self.assertEqual(constraints["seLinuxContext"]["type"] == "RunAsAny", has_folders)
 
     def test_with_all_at_once_it_is_valid_and_variables_name_what_is_above(self):
         items = render(merged(BASE, *COMPONENTS.values(), {"settings": {"PODWIRE_SENSOR_POLICY": "one"}}))

@@ -249,7 +249,7 @@ class OpenShift(unittest.TestCase):
 
     def test_the_agents_account_may_use_them_in_any_namespace(self):
         for namespace in ("extrahop", "netobs"):
-            items = build_site([OPENSHIFT, FOLDER / "components/collector"], namespace=namespace)
+            items = build_site([OPENSHIFT, OPENSHIFT / "collector"], namespace=namespace)
             role = items["ClusterRole", "podwire-constraints"]
             self.assertEqual(role["rules"], [{
                 "apiGroups": ["security.openshift.io"], "resources": ["securitycontextconstraints"],
@@ -260,6 +260,18 @@ class OpenShift(unittest.TestCase):
                 self.assertEqual(items["RoleBinding", binding]["subjects"], [
                     {"kind": "ServiceAccount", "name": account, "namespace": namespace}])
                 self.assertIn(("ServiceAccount", account), items)
+
+    def test_no_account_is_named_that_is_not_there(self):
+        """Such as that of a collector, in this namespace or another."""
+        for components in ([OPENSHIFT], [OPENSHIFT, OPENSHIFT / "collector"]):
+            for namespace in ("extrahop", "netobs"):
+                items = build_site(components, namespace=namespace)
+                named = {(subject["kind"], subject["name"], subject["namespace"]) for item in items.values()
+                         for subject in item.get("subjects", [])}
+                found = {("ServiceAccount", name, item["metadata"]["namespace"])
+                         for (kind, name), item in items.items() if kind == "ServiceAccount"}
+                with self.subTest(namespace, count=len(components)):
+                    self.assertEqual(named, found)
 
     def test_a_pod_may_have_another_selinux_type_where_it_reads_folders(self):
         [text] = [text for text in examples("DaemonSet") if "seLinuxOptions" in text]

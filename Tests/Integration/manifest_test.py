@@ -35,7 +35,7 @@ COLLECTOR = ("Deployment", "podwire-collector")
 METRICS, DOCTOR = FOLDER / "components/metrics", FOLDER / "components/doctor"
 POD_TAPS, CILIUM_SERVICES = FOLDER / "components/pod-taps", FOLDER / "components/cilium-services"
 NAMES, OPENSHIFT = FOLDER / "components/names", FOLDER / "components/openshift"
-COLLECTOR_WITH_POLICY = [FOLDER / "components/collector", FOLDER / "components/collector-policy"]
+OPENSHIFT_WITH_COLLECTOR = [OPENSHIFT, OPENSHIFT / "collector", FOLDER / "components/collector-policy"]
 # Who brings these brings their schemas.
 OPERATORS = {"PodMonitor", "PrometheusRule", "SecurityContextConstraints"}
 MINORS = range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)
@@ -130,7 +130,7 @@ class Manifests(unittest.TestCase):
     def test_objects_are_valid_for_every_version(self):
         self.assertGreaterEqual(len(MINORS), 13)
         nodes = example_patch("NetworkPolicy")
-        every = [*map(build, KUSTOMIZATIONS), build_site([OPENSHIFT, *COLLECTOR_WITH_POLICY], *nodes)]
+        every = [*map(build, KUSTOMIZATIONS), build_site(OPENSHIFT_WITH_COLLECTOR, *nodes)]
         distinct = {json.dumps(item, sort_keys=True): item for items in every for item in items.values()}
         for item in distinct.values():
             if item["kind"] in OPERATORS:
@@ -280,7 +280,8 @@ class Manifests(unittest.TestCase):
     def test_all_can_be_removed_without_the_namespace(self):
         text = README.split("## Removing it")[1].split("```sh\n")[1].split("```")[0]
         short = {"DaemonSet": "ds", "Deployment": "deploy", "Service": "svc", "ServiceAccount": "sa"}
-        every = {key for component in COMPONENTS for key in build_site([component])}
+        every = {key for components in [*([one] for one in COMPONENTS), OPENSHIFT_WITH_COLLECTOR]
+                 for key in build_site(components)}
         self.assertEqual(
             set(re.findall(r"\S+/\S+", text.replace("# components/", "# "))),
             {f"{short.get(kind, kind.lower())}/{name}" for kind, name in every

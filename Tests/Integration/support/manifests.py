@@ -70,7 +70,7 @@ def build_site(components, *patches, **fields):
         (site / "kustomization.yaml").write_text(yaml.safe_dump({
             "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
             "resources": ["../k8s/base"],
-            "components": [f"../k8s/components/{component.name}" for component in components],
+            "components": [f"../k8s/{component.relative_to(FOLDER)}" for component in components],
             "patches": [*entries, EDITED], **fields}))
         return build(site)
 

@@ -4,20 +4,20 @@
 {{- if .Values.names.enabled }}
 - name: cni-results
   hostPath:
-    path: {{ $settings.PODWIRE_CNI_CACHE }}
+    path: {{ $settings.PODWIRE_CNI_CACHE | quote }}
     type: DirectoryOrCreate
 {{- end }}
 {{- if .Values.passive.enabled }}
 - name: users
   secret:
-    secretName: {{ .Values.passive.secretName }}
+    secretName: {{ .Values.passive.secretName | quote }}
     # 0400: podwire warns of a file that others can read.
     defaultMode: 256
 {{- end }}
 {{- if .Values.tls.enabled }}
 - name: tls
   secret:
-    secretName: {{ .Values.tls.secretName }}
+    secretName: {{ .Values.tls.secretName | quote }}
     defaultMode: 256
 {{- end }}
 {{- if .Values.podTaps.enabled }}
@@ -28,7 +28,7 @@
     sizeLimit: 1Mi
 - name: network-namespaces
   hostPath:
-    path: {{ $settings.PODWIRE_NETNS | default "/run/netns" }}
+    path: {{ $settings.PODWIRE_NETNS | default "/run/netns" | quote }}
     type: DirectoryOrCreate
 {{- end }}
 {{- if .Values.ciliumServices.enabled }}
@@ -40,4 +40,15 @@
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* The kinds of the agents' volumes as OpenShift names them, the plain ones always among them. */}}
+{{- define "podwire.volumeKinds" -}}
+{{- $kinds := list "configMap" "emptyDir" "secret" -}}
+{{- range include "podwire.volumes" . | trim | fromYamlArray -}}
+{{- range $kind, $_ := omit . "name" -}}
+{{- $kinds = append $kinds (get (dict "cephfs" "cephFS" "vsphereVolume" "vsphere") $kind | default $kind) -}}
+{{- end -}}
+{{- end -}}
+{{- $kinds | uniq | sortAlpha | toJson -}}
 {{- end }}
