@@ -381,6 +381,50 @@ class Objects(unittest.TestCase):
         for minor in (25, int(kubernetes_validate.latest_version().split(".")[1])):
             kubernetes_validate.validate(items[AGENT], f"1.{minor}", strict=True)
 
+    def test_texts_stay_texts(self):
+        """What YAML would take for a comment, for a number, or for a word of its own."""
+        values = merged(BASE, *(COMPONENTS[name] for name in (
+            "names", "pod-taps", "passive", "tls", "collector-policy", "openshift", "prometheus-operator")), {
+            "image": {"repository": "12", "tag": "34", "pullSecrets": ["123"]},
+            "settings": {"PODWIRE_CNI_CACHE": "/x #y", "PODWIRE_NETNS": "/n: #m"},
+            "priorityClass": {"name": "123"}, "passive": {"secretName": "1e3"}, "tls": {"secretName": "0x1f"},
+            "seLinuxType": "0", "collector": {"claimName": "123", "filesImage": "12:34 #x"},
+            "podAnnotations": {"a": "123"}, "nodeSelector": {"b": "true"}})
+        for client in HELMS:
+            items = render(values, client, namespace="456")
+            agent, collector = (items[key]["spec"]["template"] for key in (AGENT, COLLECTOR))
+            spec = agent["spec"]
+            volumes = {volume["name"]: volume for volume in [*spec["volumes"], *collector["spec"]["volumes"]]}
+            mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+            with self.subTest(client.name):
+                for name, path in (("cni-results", "/x #y"), ("network-namespaces", "/n: #m")):
+                    self.assertEqual((volumes[name]["hostPath"]["path"], mounts[name]), (path, path))
+                self.assertEqual([volumes[name]["secret"]["secretName"] for name in ("users", "tls")],
+                                 ["1e3", "0x1f"])
+                self.assertEqual(volumes["captures"]["persistentVolumeClaim"]["claimName"], "123")
+                self.assertEqual([container["image"] for container in collector["spec"]["containers"]],
+                                 ["12:34", "12:34 #x"])
+                for pod in (agent, collector):
+                    self.assertEqual(pod["spec"]["imagePullSecrets"], [{"name": "123"}])
+                self.assertEqual(spec["priorityClassName"], "123")
+                self.assertIn(("PriorityClass", "123"), items)
+                self.assertEqual(spec["securityContext"]["seLinuxOptions"], {"type": "0"})
+                self.assertEqual(agent["metadata"]["annotations"]["a"], "123")
+                self.assertEqual(spec["nodeSelector"]["b"], "true")
+                self.assertIn(("Namespace", "456"), items)
+                self.assertEqual({item["metadata"].get("namespace", "456") for item in items.values()}, {"456"})
+
+    def test_keys_that_the_chart_has_too_come_once(self):
+        name, system = "kubectl.kubernetes.io/default-container", "kubernetes.io/os"
+        values = merged(BASE, {"podAnnotations": {name: "opener"}, "nodeSelector": {system: "linux", "a": "b"}})
+        for client in HELMS:
+            text = template(values, client).stdout
+            pod = render(values, client)[AGENT]["spec"]["template"]
+            with self.subTest(client.name):
+                self.assertEqual([len(re.findall(f"^ *{key}: ", text, re.MULTILINE)) for key in (name, system)], [1, 1])
+                self.assertEqual(pod["metadata"]["annotations"], {name: "opener"})
+                self.assertEqual(pod["spec"]["nodeSelector"], {system: "linux", "a": "b"})
+
     def test_openshift_allows_the_volumes_that_are_given(self):
         plain = ["configMap", "emptyDir", "secret"]
         for given, kinds, has_folders in (

@@ -9,7 +9,8 @@ app.kubernetes.io/part-of: podwire
 {{- define "podwire.image" -}}
 {{- $image := .Values.image -}}
 {{- $repository := required "image.repository is not set: name the image that you have pushed, such as registry.your.company/podwire" $image.repository -}}
-image: {{ $repository }}{{ if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}
+{{- $version := $image.digest | empty | ternary (printf ":%s" ($image.tag | default .Chart.AppVersion)) (printf "@%s" $image.digest) -}}
+image: {{ printf "%s%s" $repository $version | quote }}
 imagePullPolicy: {{ $image.pullPolicy }}
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
@@ -123,7 +124,7 @@ securityContext:
 {{- $settings := include "podwire.settings" . | fromYaml -}}
 {{- if .Values.names.enabled }}
 - name: cni-results
-  mountPath: {{ $settings.PODWIRE_CNI_CACHE }}
+  mountPath: {{ $settings.PODWIRE_CNI_CACHE | quote }}
   readOnly: true
 {{- end }}
 {{- if .Values.passive.enabled }}
@@ -138,7 +139,7 @@ securityContext:
 {{- end }}
 {{- if .Values.podTaps.enabled }}
 - name: network-namespaces
-  mountPath: {{ $settings.PODWIRE_NETNS | default "/run/netns" }}
+  mountPath: {{ $settings.PODWIRE_NETNS | default "/run/netns" | quote }}
   readOnly: true
   # Without it the namespaces of pods that come later would be plain files.
   mountPropagation: HostToContainer
