@@ -256,6 +256,23 @@ class Objects(unittest.TestCase):
     def test_there_is_a_value_for_each_component(self):
         self.assertEqual(COMPONENTS.keys(), {path.name for path in manifests.COMPONENTS})
 
+    def test_the_readme_names_the_value_for_each_component(self):
+        def has(values, path):
+            first, _, rest = path.partition(".")
+            return first in values and (not rest or has(values[first], rest))
+
+        defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+        rows = re.findall(r"^\| `components/([\w-]+)` \| `([\w.]+)` \| (.*) ?\|$", README, re.MULTILINE)
+        self.assertEqual(sorted(name for name, *_ in rows), sorted(COMPONENTS))
+        for name, path, beside in rows:
+            with self.subTest(name):
+                self.assertTrue(has(COMPONENTS[name], path), path)
+                for other in re.findall(r"`([a-z]\w+(?:\.\w+)?)`", beside.replace("`busybox`", "")):
+                    if not other.startswith("settings."):
+                        self.assertTrue(has(defaults, other), other)
+                    else:
+                        self.assertIn(other.removeprefix("settings."), VALUES)
+
     def site(self, names, *patches, **fields):
         """What the components of these names build, with those that they need."""
         names = list(dict.fromkeys(itertools.chain(*([*NEEDED.get(name, []), name] for name in names))))
