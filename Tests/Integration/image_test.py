@@ -86,10 +86,20 @@ class ImageTest(unittest.TestCase):
     def test_the_sbom_is_valid_and_in_the_image(self):
         document = parse_file(str(self.sbom))
         self.assertEqual(validate_full_spdx_document(document, "SPDX-2.3"), [])
-        self.assertIn(REVISION, document.packages[0].source_info)
+        program = document.packages[0]
+        self.assertIn(REVISION, program.source_info)
+        version = inspect("--config", f"oci-archive:{self.archive}")["config"]["Labels"][
+            "org.opencontainers.image.version"]
+        self.assertRegex(version, r"^\d+\.\d+\.\d+$")
+        self.assertEqual((program.name, program.version), ("podwire", version))
+        self.assertEqual([one.locator for one in program.external_references],
+                         [f"pkg:generic/podwire@{version}"])
         output("umoci", "unpack", "--image", f"{self.layout}:native", self.folder / "bundle")
-        inside = self.folder / "bundle/rootfs/var/lib/db/sbom/podwire.spdx.json"
+        rootfs = self.folder / "bundle/rootfs"
+        inside = rootfs / "var/lib/db/sbom/podwire.spdx.json"
         self.assertEqual(inside.read_text(), self.sbom.read_text())
+        self.assertEqual(output(rootfs / "usr/bin/podwire", "--version").strip(),
+                         f"podwire {version} ({REVISION[:12]})")
 
     def test_a_scanner_reads_what_it_is_made_of(self):
         """Swift's packages as its package manager has resolved them, Debian's as its own files say, and

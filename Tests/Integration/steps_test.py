@@ -141,6 +141,51 @@ class StepsTest(unittest.TestCase):
         self.assertEqual(files - run, set())
 
 
+class RevisionTest(unittest.TestCase):
+    """What tools/image and tools/lib/release say of the commit."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def git(self, *words):
+        names = {f"GIT_{who}_{what}": "a@b.test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        return subprocess.run(["git", "-C", self.folder, *words], check=True, stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, **names}).stdout.strip()
+
+    def said(self):
+        """The revision, and the short commit of it."""
+        script = 'source "$1"; revision=$(find_revision "$2"); echo "$revision $(short_commit "$revision")"'
+        return tuple(subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script, "bash", ROOT / "tools/lib/common.sh", self.folder],
+            check=True, stdout=subprocess.PIPE, text=True).stdout.rstrip("\n").split(" "))
+
+    def test_what_differs_from_the_commit(self):
+        self.assertEqual(self.said(), ("unknown", ""))
+        self.git("init", "--quiet")
+        self.assertEqual(self.said(), ("unknown", ""))
+        for name in ("Sources/a.swift", "README.md"):
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("one\n")
+        self.git("add", ".")
+        self.git("commit", "--quiet", "--message", "first")
+        commit = self.git("rev-parse", "HEAD")
+        same, other = (commit, commit[:12]), (f"{commit}-modified", f"{commit[:12]}+")
+        self.assertEqual(self.said(), same)
+        (self.folder / "README.md").write_text("two\n")
+        (self.folder / "new.txt").write_text("new\n")
+        self.assertEqual(self.said(), same, "neither is a part of the program")
+        new = self.folder / "Sources/b.swift"
+        new.write_text("new\n")
+        self.assertEqual(self.said(), other)
+        new.unlink()
+        self.assertEqual(self.said(), same)
+        (self.folder / "Sources/a.swift").write_text("two\n")
+        self.assertEqual(self.said(), other)
+
+
 class LintTest(unittest.TestCase):
     def complaints(self, text, name="Tests/Integration/x_test.py"):
         with tempfile.TemporaryDirectory() as folder:

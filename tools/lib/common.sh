@@ -25,6 +25,32 @@ need_root() {
     [ "$(id -u)" = 0 ] || fail "needs root, for network namespaces: run it with sudo"
 }
 
+# What the program and its image are made of, of the clone's files.
+source_paths=(Package.swift Package.resolved Sources container tools)
+
+# Nothing where the folder is no clone, but lies in somebody else's.
+git_says() {
+    local folder=$1
+    shift
+    [ -e "$folder/.git" ] && git -C "$folder" "$@" 2>/dev/null
+}
+
+# The commit of a folder, with -modified if one of those files differs from it or is new.
+find_revision() {
+    local commit
+    commit=$(git_says "$1" rev-parse HEAD) || { echo unknown; return; }
+    [ -z "$(git_says "$1" status --porcelain --untracked-files=all -- "${source_paths[@]}")" ] ||
+        commit+=-modified
+    echo "$commit"
+}
+
+# What `podwire --version` says of such a commit: 12 digits, and a plus sign if it is modified. Nothing of
+# one that is not known.
+short_commit() {
+    [[ $1 =~ ^([0-9a-f]{12})[0-9a-f]*(-modified)?$ ]] || return 0
+    echo "${BASH_REMATCH[1]}${BASH_REMATCH[2]:++}"
+}
+
 # Installs the Debian packages of this list that are missing, all at once.
 need_packages() {
     local missing=() package
