@@ -26,7 +26,7 @@ need_root() {
 }
 
 # What the program and its image are made of, of the clone's files.
-source_paths=(Package.swift Package.resolved Sources container tools)
+source_paths=(Package.swift Sources container tools)
 
 # Nothing where the folder is no clone, but lies in somebody else's.
 git_says() {
