@@ -17,7 +17,7 @@ from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from support import ROOT
-from support.commands import output
+from support.commands import output, run
 from support.container import ARCHITECTURE
 from support.image import join_images, make_image
 
@@ -46,6 +46,41 @@ def checked_provenance(text):
     assert statement.predicate_type == PROVENANCE, statement
     return json_format.ParseDict(
         json_format.MessageToDict(statement.predicate), provenance_pb2.Provenance())
+
+
+class ProvenanceTest(unittest.TestCase):
+    """What is written about an archive that has hardly anything in it."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        sbom = self.folder / "rootfs/var/lib/db/sbom/podwire.spdx.json"
+        sbom.parent.mkdir(parents=True)
+        sbom.write_text('{"packages": []}')
+
+    def write(self, labels, *parameters):
+        archive = self.folder / "podwire.tar"
+        output("python3", "-B", ROOT / "tools/lib/archive.py", self.folder / "rootfs", archive, "--name",
+               "podwire:1", "--architecture", "amd64", "--created", EPOCH,
+               *(f"--label=org.opencontainers.image.{label}" for label in labels))
+        return run("python3", "-B", ROOT / "tools/lib/provenance.py", archive, "--epoch", EPOCH, "--builder",
+                   "https://ci.test", *(f"--parameter={parameter}" for parameter in parameters), check=False)
+
+    def test_parameters(self):
+        done = self.write(("version=1", f"revision={REVISION}"), "tag=a=", "swift-image=x@y=z", "source=")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        provenance = checked_provenance((self.folder / "podwire.provenance.json").read_text())
+        self.assertEqual(json_format.MessageToDict(provenance.build_definition.external_parameters),
+                         {"tag": "a=", "swift-image": "x@y=z"})
+
+    def test_a_label_is_missing(self):
+        for labels, missing in ((("version=1",), "revision"), ((f"revision={REVISION}",), "version")):
+            with self.subTest(missing):
+                done = self.write(labels)
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(done.stderr, f"image: {self.folder}/podwire.tar has no label org.opencontainers."
+                                 f"image.{missing}: make it with this version's tools/image\n")
 
 
 class ImageTest(unittest.TestCase):

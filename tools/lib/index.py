@@ -16,10 +16,8 @@ import sys
 import time
 
 from layout import REFERENCE_DIGEST, REFERENCE_TYPE, Archive, Broken, Layout, as_json
-from provenance import STATEMENT, stem, subject
+from provenance import LABELS, STATEMENT, stem, subject
 from sbom import PLACE
-
-LABELS = "org.opencontainers.image."
 
 
 def attestations(archive):

@@ -4,7 +4,8 @@
 
 ARCHIVE.spdx.json is the SBOM that is in the image. ARCHIVE.provenance.json is a statement about the image's
 digest: SLSA provenance 1 in an in-toto statement, which cosign and policy engines read. It is not signed,
-and has no time but that of the sources, so the same build gives the same bytes.
+and has no time but that of the sources, so the same build gives the same bytes. A parameter without a value
+is left out.
 """
 
 import argparse
@@ -21,6 +22,7 @@ PROVENANCE = "https://slsa.dev/provenance/v1"
 # What the parameters and the names below mean. They change together.
 BUILD = "urn:podwire:build:tools-image:v1"
 COMMIT = re.compile(r"[0-9a-f]{40}")
+LABELS = "org.opencontainers.image."
 
 
 def stem(archive):
@@ -33,10 +35,18 @@ def subject(archive):
     return {"name": archive.name or "podwire", "digest": {algorithm: digest}}
 
 
-def sources(labels):
+def label(archive, name):
+    """A label that every image of tools/image has."""
+    name = f"{LABELS}{name}"
+    if name not in archive.labels:
+        raise Broken(f"{archive.path} has no label {name}: make it with this version's tools/image")
+    return archive.labels[name]
+
+
+def sources(archive):
     """The commit; by its name alone if it is not known, or if files of it were changed."""
-    revision, source = (labels.get(f"org.opencontainers.image.{name}") for name in ("revision", "source"))
-    found = {"name": "podwire", "uri": f"pkg:generic/podwire@{labels['org.opencontainers.image.version']}"}
+    revision, source = label(archive, "revision"), archive.labels.get(f"{LABELS}source")
+    found = {"name": "podwire", "uri": f"pkg:generic/podwire@{label(archive, 'version')}"}
     if source:
         found["uri"] = f"git+{source}@{revision}"
     if COMMIT.fullmatch(revision):
@@ -62,7 +72,7 @@ def provenance(archive, sbom, parameters, epoch, builder):
             "buildDefinition": {
                 "buildType": BUILD, "externalParameters": parameters,
                 "internalParameters": {"SOURCE_DATE_EPOCH": epoch},
-                "resolvedDependencies": [sources(archive.labels), *materials]},
+                "resolvedDependencies": [sources(archive), *materials]},
             "runDetails": {
                 "builder": {"id": builder},
                 "byproducts": [{"name": "sbom", "mediaType": "application/spdx+json",
@@ -76,13 +86,14 @@ def main():
     parser.add_argument("--epoch", required=True, metavar="SECONDS")
     parser.add_argument("--builder", required=True, metavar="URI")
     words = parser.parse_args()
-    parameters = dict(parameter.split("=", 1) for parameter in words.parameter if not parameter.endswith("="))
+    pairs = (parameter.split("=", 1) for parameter in words.parameter)
+    parameters = {name: value for name, value in pairs if value}
     try:
         archive = Archive(words.archive)
         sbom = archive.file(PLACE)
+        statement = provenance(archive, sbom, parameters, words.epoch, words.builder)
     except Broken as error:
         sys.exit(f"image: {error}")
-    statement = provenance(archive, sbom, parameters, words.epoch, words.builder)
     for kind, data in (("spdx", sbom), ("provenance", json.dumps(statement, indent=1).encode() + b"\n")):
         path = f"{stem(words.archive)}.{kind}.json"
         with open(path, "wb") as file:
