@@ -34,7 +34,7 @@ struct DoctorCommand: ParsableCommand {
 
             Exit code 0: no check has failed. 1: a check has failed, such as that of a setting that \
             cannot be understood; with --strict there is a warning; with --manifest something that an \
-            agent needs is not known. 64: an option cannot be understood.
+            agent needs is not known, or is known of this node alone. 64: an option cannot be understood.
             """)
 
     @Flag(help: "Exit with code 1 also if there are warnings.")

@@ -1,4 +1,8 @@
+import Formats
+
 /// A finding of a check: what was found, what it means, and what to do.
+///
+/// Its texts have no invisible characters, whatever is in the values and names that they cite.
 package struct Finding: Equatable, Sendable {
     /// How much the finding matters.
     package let grade: Grade
@@ -29,6 +33,8 @@ package struct Finding: Equatable, Sendable {
         remedy: String?
     ) {
         (self.grade, check, self.title) = (grade, id, title)
-        (self.found, self.meaning, self.remedy) = (found, meaning, remedy)
+        self.found = Wording.visible(found)
+        self.meaning = meaning.map(Wording.visible)
+        self.remedy = remedy.map(Wording.visible)
     }
 }

@@ -15,9 +15,10 @@ enum PodNetworkCheck: DoctorCheck {
         let networks = node.settings.podNetworks
         guard !networks.isEmpty else { return [none(node)] }
         guard let network = node.node else { return [] }
-        let findings =
-            onLink(node, network) + pods(network, networks) + own(network, node.ruleSettings)
-            + shape(node.settings)
+        let ofNode =
+            node.onLinkPodNetworks.map { onLink($0, node, network) }
+            ?? pods(node, network, networks) + own(network, node.ruleSettings)
+        let findings = ofNode + shape(node.settings)
         guard findings.isEmpty else { return findings }
         return [ok(networks.map(\.description).joined(separator: ", "))]
     }
@@ -51,8 +52,12 @@ enum PodNetworkCheck: DoctorCheck {
     }
 
     /// What an empty variable implies on this node.
-    private static func onLink(_ node: Examination, _ network: Node) -> [Finding] {
-        guard let onLink = node.onLinkPodNetworks else { return [] }
+    ///
+    /// It is the cause of all that is wrong with the pods' addresses, so nothing else is said of them.
+    private static func onLink(
+        _ onLink: OnLinkPodNetworks, _ node: Examination, _ network: Node
+    ) -> [Finding] {
+        let mismatch = PodNetworkMismatch(network, onLink.networks)
         let outside = network.addressedPods.flatMap { pod in
             texts(pod.veth, pod.addresses.filter { !isInside(onLink.networks, $0) })
         }
@@ -62,9 +67,9 @@ enum PodNetworkCheck: DoctorCheck {
             : """
             pods' addresses \(Wording.few(outside)) lie outside: nothing of them is taken for a pod
             """
-        return [
+        return unknown(network) + [
             finding(
-                .warning,
+                mismatch.map(grade) ?? .warning,
                 """
                 \(Setting.podNetworks.variable) is empty, which stands for the on-link networks of the \
                 default route's interface: \(onLink.description)
@@ -74,28 +79,41 @@ enum PodNetworkCheck: DoctorCheck {
         ]
     }
 
-    private static func pods(_ network: Node, _ networks: [IPNetwork]) -> [Finding] {
-        if let failure = network.addressFailure {
-            return [
+    /// The pods' addresses cannot be read.
+    private static func unknown(_ network: Node) -> [Finding] {
+        network.addressFailure.map { failure in
+            [
                 finding(
                     .note, "cannot be compared with the pods' addresses: \(failure)",
                     meaning: "every veth that leads to another namespace is captured",
                     remedy: "add the capability that is missing (see capabilities)")
             ]
-        }
+        } ?? []
+    }
+
+    private static func pods(
+        _ node: Examination, _ network: Node, _ networks: [IPNetwork]
+    ) -> [Finding] {
+        guard network.addressFailure == nil else { return unknown(network) }
         let pods = network.addressedPods
         guard !pods.isEmpty else { return [] }
-        if let mismatch = PodNetworkMismatch(network, networks) { return [finding(mismatch)] }
+        if let mismatch = PodNetworkMismatch(network, networks) {
+            return [finding(mismatch, node)]
+        }
         return outside(pods, networks) + leftOut(pods) + unused(pods, networks)
     }
 
-    private static func finding(_ mismatch: PodNetworkMismatch) -> Finding {
+    private static func grade(_ mismatch: PodNetworkMismatch) -> Finding.Grade {
+        mismatch.isCaptured ? .warning : .failed
+    }
+
+    private static func finding(_ mismatch: PodNetworkMismatch, _ node: Examination) -> Finding {
         let texts = mismatch.addresses.map { "\($0.address) (\($0.edge))" }
         return finding(
-            mismatch.isCaptured ? .warning : .failed,
+            grade(mismatch),
             "none of \(Wording.count(mismatch.podCount, "pod")) has an address in them",
             meaning: "\(mismatch.effect); the pods here have \(Wording.few(texts))",
-            remedy: PodNetworkMismatch.remedy)
+            remedy: proposal(node))
     }
 
     private static func isInside(_ networks: [IPNetwork], _ address: IPAddress) -> Bool {

@@ -20,8 +20,14 @@ enum ServiceNetworkCheck: DoctorCheck {
         let missing = Set(fronts.map(\.address)).subtracting(addressPlan.nodeAddresses).filter {
             address in !addressPlan.serviceNetworks.contains { $0.family == address.family }
         }
-        if fronts.count > FrontTable.countMax { return [crowded(given, fronts, addressPlan)] }
-        if !missing.isEmpty { return [incomplete(given, missing.sorted(), addressPlan)] }
+        if fronts.count > FrontTable.countMax {
+            let addresses = Set(fronts.map(\.address)).subtracting(addressPlan.nodeAddresses)
+            return [crowded(given, fronts, perhaps(Array(addresses), addressPlan, node))]
+        }
+        if !missing.isEmpty {
+            let addresses = missing.sorted()
+            return [incomplete(given, addresses, perhaps(addresses, addressPlan, node))]
+        }
         let (own, others) = callers(node.translatedFlows ?? [], addressPlan)
         let besides =
             own.isEmpty
@@ -94,7 +100,7 @@ enum ServiceNetworkCheck: DoctorCheck {
     }
 
     private static func crowded(
-        _ given: String, _ fronts: Set<ServiceKey>, _ addressPlan: AddressPlan
+        _ given: String, _ fronts: Set<ServiceKey>, _ perhaps: String
     ) -> Finding {
         let called = Wording.few(Set(fronts.map(\.address)).sorted().map(\.description))
         return finding(
@@ -106,17 +112,20 @@ enum ServiceNetworkCheck: DoctorCheck {
                 """,
             remedy: """
                 if they are services, add their network to \(Setting.serviceNetworks.option)\
-                \(perhaps(Array(Set(fronts.map(\.address)).subtracting(addressPlan.nodeAddresses)), addressPlan))
+                \(perhaps)
                 """)
     }
 
-    private static func perhaps(_ addresses: [IPAddress], _ addressPlan: AddressPlan) -> String {
-        let proposal = ServiceNetworkProposal(addresses, besides: addressPlan.podNetworks)
+    private static func perhaps(
+        _ addresses: [IPAddress], _ addressPlan: AddressPlan, _ node: Examination
+    ) -> String {
+        let proposal = ServiceNetworkProposal(
+            addresses, besides: addressPlan.podNetworks + node.networksWithout(addresses))
         return proposal.networks.isEmpty ? "" : ", perhaps \(proposal.value)"
     }
 
     private static func incomplete(
-        _ given: String, _ missing: [IPAddress], _ addressPlan: AddressPlan
+        _ given: String, _ missing: [IPAddress], _ perhaps: String
     ) -> Finding {
         let called = Wording.few(missing.map(\.description))
         return finding(
@@ -128,7 +137,7 @@ enum ServiceNetworkCheck: DoctorCheck {
                 """,
             remedy: """
                 add their network to \(Setting.serviceNetworks.option)\
-                \(perhaps(missing, addressPlan)): the API server's --service-cluster-ip-range has \
+                \(perhaps): the API server's --service-cluster-ip-range has \
                 that of services
                 """)
     }

@@ -9,7 +9,7 @@ import Settings
 package struct EnvironmentManifest: Sendable {
     /// The list in YAML: what is set, and what is proposed, each with a comment that says so.
     package let text: String
-    /// Whether what an agent needs is in the list.
+    /// Whether the list has what an agent needs, and nothing had to be left out of it.
     package let isComplete: Bool
 
     /// An entry of the list.
@@ -18,18 +18,30 @@ package struct EnvironmentManifest: Sendable {
         let setting: Setting
         /// The value; nil for an entry that has to be filled in.
         let value: String?
+        /// Whether the value holds for this node alone, so that the entry is a comment.
+        var isOfNodeOnly = false
+
+        /// Whether an agent gets a value from the entry.
+        var isThere: Bool { value != nil && !isOfNodeOnly }
 
         var lines: [String] {
+            let comment = Wording.visible(comment)
             guard let value else {
                 return ["# \(comment)", "# - name: \(setting.variable)", "#   value:"]
+            }
+            guard !isOfNodeOnly else {
+                return [
+                    "# \(comment)", "# - name: \(setting.variable)",
+                    "#   value: \(EnvironmentManifest.quoted(value))",
+                ]
             }
             guard setting != .nodeName else {
                 let source = "  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}"
                 return ["# \(comment): each node's own", "- name: \(setting.variable)", source]
             }
-            // A JSON string is a YAML string.
             return [
-                "# \(comment)", "- name: \(setting.variable)", "  value: \(JSON.text(value).text)",
+                "# \(comment)", "- name: \(setting.variable)",
+                "  value: \(EnvironmentManifest.quoted(value))",
             ]
         }
     }
@@ -37,12 +49,34 @@ package struct EnvironmentManifest: Sendable {
     /// Makes the list.
     package init(_ node: Examination) {
         let entries = Setting.all.compactMap { Self.entry($0, node) }
-        let lines = entries.flatMap { $0.lines.map { "  \($0)" } }
+        // A mistyped name is a setting that the list lacks.
+        let mistyped = node.examined.unknownVariables.filter { $0.nearest != nil }
+        let lines =
+            entries.flatMap { $0.lines.map { "  \($0)" } }
+            + mistyped.map { "  # \(Wording.visible("\($0)"))" }
         text = (["env:"] + lines).map { "\($0)\n" }.joined()
         let isThere = { (setting: Setting) in
-            entries.contains { $0.setting == setting && $0.value != nil }
+            entries.contains { $0.setting == setting && $0.isThere }
         }
-        isComplete = isThere(.podNetworks) && (isThere(.sensors) || isThere(.listen))
+        isComplete =
+            node.examined.faults.isEmpty && mistyped.isEmpty && isThere(.podNetworks)
+            && (isThere(.sensors) || isThere(.listen))
+    }
+
+    /// A text as a double-quoted scalar of YAML 1.2 in ASCII, which no reader and no terminal changes.
+    private static func quoted(_ text: String) -> String {
+        let scalars = text.unicodeScalars.map { scalar in
+            switch scalar {
+            case "\"", "\\": return "\\\(scalar)"
+            case " "..."~": return String(scalar)
+            default:
+                let (mark, width) = scalar.value > 0xffff ? ("U", 8) : ("u", 4)
+                let digits = String(scalar.value, radix: 16)
+                return "\\\(mark)"
+                    + String(repeating: "0", count: max(0, width - digits.count)) + digits
+            }
+        }
+        return "\"\(scalars.joined())\""
     }
 
     private static func entry(_ setting: Setting, _ node: Examination) -> Entry? {
@@ -87,6 +121,11 @@ package struct EnvironmentManifest: Sendable {
             return Entry(
                 comment: "not set, and this node shows no pods: \(Setting.podNetworks.form)",
                 setting: .podNetworks, value: nil)
+        }
+        guard proposal.isOfCluster else {
+            return Entry(
+                comment: "for this node alone, give the whole cluster's: \(proposal.reason)",
+                setting: .podNetworks, value: proposal.value, isOfNodeOnly: true)
         }
         return Entry(
             comment: "proposed: \(proposal.reason)", setting: .podNetworks, value: proposal.value)

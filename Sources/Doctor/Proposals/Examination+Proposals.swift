@@ -22,7 +22,29 @@ extension Examination {
         let pods =
             settings.podNetworks.isEmpty
             ? podNetworkProposal?.networks ?? [] : settings.podNetworks
-        return ServiceNetworkProposal(serviceAddresses, besides: pods)
+        let addresses = serviceAddresses
+        return ServiceNetworkProposal(addresses, besides: pods + networksWithout(addresses))
+    }
+
+    /// The networks of this node and those that it has routes to, which are no services'.
+    ///
+    /// Those that contain one of the services' addresses are left out: such a route goes by way of a
+    /// wider network, or of the services themselves.
+    func networksWithout(_ services: [IPAddress]) -> [IPNetwork] {
+        guard let node else { return [] }
+        let evidence = node.podNetworkEvidence
+        // An address without a network may be a service's, as with IPVS and the nodes' DNS cache.
+        let own = node.addresses.map(\.network).filter {
+            $0.prefixBitCount < $0.family.bitCount
+        }
+        let gateways = node.routes.compactMap(\.gateway).map {
+            IPNetwork($0, prefixBitCount: $0.family.bitCount)
+        }
+        let all =
+            own + gateways + evidence.ownNetworks + evidence.otherNetworks
+            + evidence.tunnelNetworks
+        return Set(all).filter { network in !services.contains(where: network.contains) }
+            .sorted { $0.address < $1.address }
     }
 
     /// The settings that the rule is made from, with the likely pod networks where none are given.
@@ -71,7 +93,9 @@ extension Node {
             capturedVeths.flatMap { [$0.link.index, $0.link.master].compactMap(\.self) })
         let routes = routes.filter { !$0.isDefault && !$0.destination.address.isLinkLocalIPv6 }
         // A route through an address of the node itself is one to its own pods.
-        let local = routes.filter { $0.gateway.map(own.contains) ?? true }
+        let local = routes.filter { route in
+            (route.gateway.map(own.contains) ?? true) && !isTunnel(route)
+        }
         let ofInterfaces = local.filter { $0.interfaceIndex.map(inside.contains) ?? false }
         let ofPods = pods.joined().compactMap { address in
             local.filter { $0.destination.contains(address) }.max {
@@ -88,9 +112,37 @@ extension Node {
             if let gateway = route.gateway {
                 return !defaults.contains(gateway) && !own.contains(gateway)
             }
-            return Self.tunnelKinds.contains(link(route.interfaceIndex)?.kind ?? "")
+            return isTunnel(route)
+        }.map(\.destination)
+        let tunnels = podTunnels(among: evidence.ownNetworks, pods.flatMap(\.self))
+        evidence.tunnelNetworks = routes.filter { route in
+            isTunnel(route) && route.interfaceIndex.map(tunnels.contains) == true
+                && !behindPods.contains(route.destination)
         }.map(\.destination)
         evidence.taken = uplinkAddresses.map(\.network)
         return evidence
+    }
+
+    private func isTunnel(_ route: Route) -> Bool {
+        Self.tunnelKinds.contains(link(route.interfaceIndex)?.kind ?? "")
+    }
+
+    /// The interfaces that have one address of this node's pod network, as plug-ins give their tunnels.
+    ///
+    /// A network of another purpose, such as a VPN, has addresses of its own.
+    private func podTunnels(among networks: [IPNetwork], _ pods: [IPAddress]) -> Set<UInt32> {
+        let indexes = addresses.filter { own in
+            guard own.prefixBitCount == own.address.family.bitCount else { return false }
+            let wide = networks.filter {
+                $0.family == own.address.family && $0.prefixBitCount < $0.family.bitCount
+            }
+            guard wide.isEmpty else { return wide.contains { $0.contains(own.address) } }
+            // Where each pod has a route of its own, the tunnel's address is one of a block like theirs.
+            return pods.contains { pod in
+                PodNetworkProposal.isNear(
+                    IPNetwork(pod, prefixBitCount: pod.family.bitCount), own.network)
+            }
+        }.map(\.interfaceIndex)
+        return Set(indexes)
     }
 }

@@ -4,7 +4,8 @@ import Formats
 /// The pod networks that what is seen on one node speaks for.
 ///
 /// They are the smallest that cover what is seen. They are widened to the sizes that clusters have only
-/// where routes lead to other nodes' pods: one node alone does not tell how large its cluster's is.
+/// where routes lead to other nodes' pods: one node alone does not tell how large its cluster's is. A
+/// foreign network in them would be taken for pods by every agent, so what is in doubt is left out.
 package struct PodNetworkProposal: Equatable, Sendable {
     /// What is seen on a node.
     package struct Evidence: Equatable, Sendable {
@@ -12,8 +13,10 @@ package struct PodNetworkProposal: Equatable, Sendable {
         package var pods: [[IPAddress]] = []
         /// The networks of this node's pods, by its routes.
         package var ownNetworks: [IPNetwork] = []
-        /// The networks of other nodes' pods, by this node's routes.
+        /// Where this node's routes through gateways and tunnels lead, which other nodes' pods may be.
         package var otherNetworks: [IPNetwork] = []
+        /// Where routes through a tunnel of the network plug-in lead: to other nodes' pods.
+        package var tunnelNetworks: [IPNetwork] = []
         /// Networks that are no pods', such as the node's own and services' addresses.
         package var taken: [IPNetwork] = []
 
@@ -27,11 +30,13 @@ package struct PodNetworkProposal: Equatable, Sendable {
     package let podCount: Int
     /// The number of other nodes' networks that they cover.
     package let otherCount: Int
+    /// Whether routes to other nodes show how large the networks of each family are.
+    package let isOfCluster: Bool
 
     /// What is near: the sizes of networks, in bits of the prefix, of one family.
     private struct Sizes {
-        /// The widest network that is proposed.
-        let widest: Int
+        /// The bits that the networks of a cluster's pods share at least.
+        let shared: Int
         /// The narrowest, where no route says how large the node's own is.
         let narrowest: Int
         /// What installers make, from the narrowest on.
@@ -39,29 +44,43 @@ package struct PodNetworkProposal: Equatable, Sendable {
 
         init(_ family: IPAddress.Family) {
             switch family {
-            case .ipv4: (widest, narrowest, usual) = (12, 24, [16, 14, 12])
-            case .ipv6: (widest, narrowest, usual) = (48, 64, [56, 48])
+            case .ipv4: (shared, narrowest, usual) = (16, 24, [16])
+            case .ipv6: (shared, narrowest, usual) = (48, 64, [56, 48])
             }
         }
     }
 
+    /// The most networks that are listed where they do not make one.
+    ///
+    /// A text with more is not read.
+    private static let listedCountMax = 16
+
     /// Proposes networks; none where nothing is seen.
     package init(_ evidence: Evidence) {
-        let networks = IPAddress.Family.allCases.flatMap { family in
-            Self.networks(evidence, of: family)
-        }
+        let found = IPAddress.Family.allCases.map { Self.networks(evidence, of: $0) }
+        let networks = found.flatMap(\.networks)
         self.networks = networks
         podCount = evidence.pods.count { addresses in
             addresses.contains { address in networks.contains { $0.contains(address) } }
         }
-        otherCount = Set(evidence.otherNetworks).count { other in
-            networks.contains { $0.contains(other.address) }
+        let covered = found.map { family in
+            family.others.count { other in
+                family.networks.contains { $0.contains(other.address) }
+            }
         }
+        otherCount = covered.reduce(0, +)
+        isOfCluster = zip(found, covered).allSatisfy { $0.networks.isEmpty || $1 > 0 }
+    }
+
+    /// Whether two networks share the bits that those of one cluster's pods have in common.
+    static func isNear(_ one: IPNetwork, _ other: IPNetwork) -> Bool {
+        one.family == other.family
+            && NetworkGroup.common(one, other).prefixBitCount >= Sizes(one.family).shared
     }
 
     private static func networks(
         _ evidence: Evidence, of family: IPAddress.Family
-    ) -> [IPNetwork] {
+    ) -> (networks: [IPNetwork], others: Set<IPNetwork>) {
         let sizes = Sizes(family)
         let isOfFamily = { (network: IPNetwork) in network.family == family }
         let addresses = evidence.pods.joined().filter { $0.family == family }
@@ -72,20 +91,53 @@ package struct PodNetworkProposal: Equatable, Sendable {
             + addresses.filter { address in !own.contains { $0.contains(address) } }.map {
                 IPNetwork($0, prefixBitCount: family.bitCount)
             }
-        guard !seen.isEmpty else { return [] }
+        guard !seen.isEmpty else { return ([], []) }
         // Pods may have addresses of the node's own network, as some clouds give them.
         let taken = evidence.taken.filter(isOfFamily).filter { network in
             !seen.contains { $0.overlaps(network) }
         }
-        let others = evidence.otherNetworks.filter(isOfFamily).filter { other in
-            other.prefixBitCount >= sizes.widest && !taken.contains(where: other.overlaps)
-                && seen.contains { near in
-                    NetworkGroup.common(near, other).prefixBitCount >= sizes.widest
+        // A gateway leads to other networks as well; a cluster's nodes have pod networks of one size.
+        let alike = evidence.otherNetworks.filter { other in
+            other.prefixBitCount < family.bitCount
+                && own.contains {
+                    $0.prefixBitCount == other.prefixBitCount && isNear($0, other)
                 }
         }
-        return NetworkGroup.groups(seen + others, sharing: sizes.widest, besides: taken).map {
-            widened($0.common, hasOthers: $0.members.contains(where: others.contains), sizes, taken)
+        let tunnelled = evidence.tunnelNetworks.filter { other in
+            seen.contains { isNear($0, other) }
         }
+        let others = Set(alike + tunnelled).filter { other in
+            !taken.contains(where: other.overlaps)
+        }
+        let networks = NetworkGroup.groups(seen + others, sharing: sizes.shared, besides: taken)
+            .flatMap { group -> [IPNetwork] in
+                let lengths = Set(group.members.map(\.prefixBitCount))
+                    .subtracting([family.bitCount])
+                guard lengths.count > 1 else {
+                    let hasOthers = group.members.contains(where: others.contains)
+                    return [widened(group.common, hasOthers: hasOthers, sizes, taken)]
+                }
+                return listed(group.members, seen, sizes, taken)
+            }
+        return (networks, others)
+    }
+
+    /// Networks of various sizes, which no installer makes of one, each without those inside it.
+    private static func listed(
+        _ members: [IPNetwork], _ seen: [IPNetwork], _ sizes: Sizes, _ taken: [IPNetwork]
+    ) -> [IPNetwork] {
+        let hosts = members.filter { $0.prefixBitCount == $0.family.bitCount }
+        let near = NetworkGroup.groups(hosts, sharing: sizes.narrowest, besides: taken).map {
+            widened($0.common, hasOthers: false, sizes, taken)
+        }
+        let all = Set(members).subtracting(hosts).union(near)
+        let outermost = all.filter { network in
+            !all.contains {
+                $0.prefixBitCount < network.prefixBitCount && $0.contains(network.address)
+            }
+        }.sorted { $0.address < $1.address }
+        guard outermost.count > listedCountMax else { return outermost }
+        return outermost.filter { network in seen.contains { network.contains($0.address) } }
     }
 
     private static func widened(

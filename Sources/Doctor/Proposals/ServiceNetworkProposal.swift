@@ -11,10 +11,12 @@ package struct ServiceNetworkProposal: Equatable, Sendable {
     /// A cluster has one or two. Calls of many addresses through the node do not make the text long.
     private static let networkCountMax = 8
 
-    /// The defaults of installers: kubeadm, k3s, MicroK8s, EKS (two), OpenShift, GKE and AKS.
+    /// The defaults of installers: MicroK8s, GKE, k3s, EKS (two), OpenShift, AKS and kubeadm.
+    ///
+    /// They go from narrow to wide, since the narrow one takes in the least of others' networks.
     private static let usual = [
-        "10.96.0.0/12", "10.43.0.0/16", "10.152.183.0/24", "10.100.0.0/16", "172.20.0.0/16",
-        "172.30.0.0/16", "34.118.224.0/20", "10.0.0.0/16",
+        "10.152.183.0/24", "34.118.224.0/20", "10.43.0.0/16", "10.100.0.0/16", "172.20.0.0/16",
+        "172.30.0.0/16", "10.0.0.0/16", "10.96.0.0/12",
     ].compactMap { IPNetwork($0) }
 
     private static let privateNetworks = [
@@ -28,29 +30,30 @@ package struct ServiceNetworkProposal: Equatable, Sendable {
     ///
     /// - Parameters:
     ///   - addresses: The addresses.
-    ///   - podNetworks: The networks of pods, into which none of these reaches.
-    package init(_ addresses: [IPAddress], besides podNetworks: [IPNetwork]) {
+    ///   - taken: The networks of pods and nodes, into which none of these reaches.
+    package init(_ addresses: [IPAddress], besides taken: [IPNetwork]) {
         networks = IPAddress.Family.allCases.flatMap { family in
             Self.networks(
-                addresses.filter { $0.family == family }.sorted(), of: family, podNetworks)
+                addresses.filter { $0.family == family }.sorted(), of: family, taken)
         }
     }
 
     private static func networks(
-        _ addresses: [IPAddress], of family: IPAddress.Family, _ podNetworks: [IPNetwork]
+        _ addresses: [IPAddress], of family: IPAddress.Family, _ taken: [IPNetwork]
     ) -> [IPNetwork] {
-        let isFree = { (network: IPNetwork) in !podNetworks.contains(where: network.overlaps) }
+        let isFree = { (network: IPNetwork) in !taken.contains(where: network.overlaps) }
         var found: [IPNetwork] = []
         var rest: [IPNetwork] = []
         for address in addresses where !found.contains(where: { $0.contains(address) }) {
             if let network = usual.first(where: { $0.contains(address) && isFree($0) }) {
+                found.removeAll(where: network.overlaps)
                 found.append(network)
             } else {
                 rest.append(IPNetwork(address, prefixBitCount: family.bitCount))
             }
         }
         let (near, narrowest) = family == .ipv4 ? (16, 24) : (64, 112)
-        let groups = NetworkGroup.groups(rest, sharing: near, besides: podNetworks)
+        let groups = NetworkGroup.groups(rest, sharing: near, besides: taken)
             .sorted { $0.members.count > $1.members.count }
         let likely = groups.prefix(networkCountMax - found.count).map { group in
             let common = group.common
