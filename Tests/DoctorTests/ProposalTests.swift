@@ -38,6 +38,8 @@ struct ProposalTests {
         ("10.244.1.2", "10.244.1.0/24", "10.244.2.64/26", "", "10.244.1.0/24"),
         ("10.244.1.2", "10.244.1.0/24", "10.244.0.0/16", "", "10.244.1.0/24"),
         ("10.244.1.2 10.250.1.1", "", "", "", "10.244.1.0/24 10.250.1.0/24"),
+        // Each pod has a route of its own, as with kindnet.
+        ("10.244.1.2", "10.244.1.2/32", "10.244.2.0/24 10.250.2.0/24", "", "10.244.0.0/16"),
         // A gateway to a block does not tell whose it is.
         ("192.168.31.5", "192.168.31.5/32", "192.168.80.64/26", "", "192.168.31.0/24"),
         // Both families.
@@ -262,6 +264,31 @@ struct UnsetTests {
             node.translatedFlows = []
             node.kubernetesService = node.examined.kubernetesService
             #expect(node.serviceNetworkProposal.value == proposed)
+        }
+    }
+
+    @Test("tells the plug-in's tunnel from another one by its address")
+    func tunnels() {
+        for (address, other, proposed) in [
+            ("10.244.1.0", "10.244.0.0/16", "10.244.0.0/16"),
+            ("10.244.9.1", "10.244.0.0/16", "10.244.1.0/24"),
+            ("10.8.0.2", "10.250.0.0/24", "10.244.1.0/24"),
+        ] {
+            var table = EdgeTable()
+            var (veth, tunnel) = (Link(index: 6), Link(index: 7))
+            (veth.name, veth.kind, veth.peerIndex, veth.peerNamespace) = ("v6", "veth", 2, 1)
+            (tunnel.name, tunnel.kind) = ("tunnel", "wireguard")
+            for link in [veth, tunnel] { table.apply(.link(link)) }
+            table.set(EdgeTable.Pod(addresses: [Self.address("10.244.1.2")], mac: nil), behind: 6)
+            let routes = [("10.244.1.0/24", UInt32(6)), (other, 7)].map {
+                Route(destination: Self.network($0), gateway: nil, interfaceIndex: $1)
+            }
+            let own = InterfaceAddress(
+                interfaceIndex: 7, address: Self.address(address), prefixBitCount: 32)
+            table.reset(addresses: [own], routes: routes)
+            var node = Examination(ExaminedSettings(options: [:]) { _ in nil })
+            node.node = table.node(node.settings.edges)
+            #expect(node.podNetworkProposal?.value == proposed, "\(address)")
         }
     }
 

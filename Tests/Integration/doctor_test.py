@@ -376,7 +376,7 @@ class DoctorTest(unittest.TestCase):
         report = self.examine(PODNET="10.42.0.0/16")
         self.assert_found(report, "edges", "note", "none among 3 veths", "podwire edges")
         self.assert_found(report, "pod-networks", "failed", "none of 2 pods", "captures nothing",
-                          "10.244.1.2 (p1), 10.244.1.3 (p2)", "--pod-network")
+                          "10.244.1.2 (p1), 10.244.1.3 (p2)", "set PODNET=10.244.1.0/24")
         report = self.examine("--edges", "all", PODNET="10.42.0.0/16")
         self.assert_found(report, "pod-networks", "warning", "none of 2 pods", "twice")
 

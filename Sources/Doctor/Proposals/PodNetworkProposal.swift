@@ -96,12 +96,16 @@ package struct PodNetworkProposal: Equatable, Sendable {
         let taken = evidence.taken.filter(isOfFamily).filter { network in
             !seen.contains { $0.overlaps(network) }
         }
-        // A gateway leads to other networks as well; a cluster's nodes have pod networks of one size.
+        // A gateway leads to other networks as well; a cluster's nodes have pod networks of one size,
+        // which is the usual one where each pod has a route of its own.
+        let sized = seen.map { network in
+            network.prefixBitCount < family.bitCount
+                ? network : IPNetwork(network.address, prefixBitCount: sizes.narrowest)
+        }
         let alike = evidence.otherNetworks.filter { other in
-            other.prefixBitCount < family.bitCount
-                && own.contains {
-                    $0.prefixBitCount == other.prefixBitCount && isNear($0, other)
-                }
+            sized.contains {
+                $0.prefixBitCount == other.prefixBitCount && isNear($0, other)
+            }
         }
         let tunnelled = evidence.tunnelNetworks.filter { other in
             seen.contains { isNear($0, other) }
