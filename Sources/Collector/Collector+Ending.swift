@@ -5,8 +5,10 @@ import Time
 extension Collector {
     /// The time in which agents have to send what they have when the collector stops.
     private static let endTimeMax = Duration.seconds(3)
-    /// The time in which readers may take packets that have waited for others when it stops.
-    private static let restTimeMax = Duration.seconds(3)
+    /// The time from the beginning of the end on until which readers may take packets that have waited.
+    private static let restTimeMax = Duration.seconds(4)
+    /// The time for the whole end, if the disk does not hold it up; the rest of it is for readers.
+    package static let wholeEndTimeMax = Duration.seconds(5)
     /// The time between two looks at deadlines while the collector stops.
     private static let endInterval = Duration.milliseconds(100)
 
@@ -41,7 +43,8 @@ extension Collector {
     /// Nobody else is let in.
     func finish() throws(SystemError) {
         isStopping = true
-        var now = MonotonicTime.now
+        let begin = MonotonicTime.now
+        var now = begin
         let deadline = now + Self.endTimeMax
         for link in links {
             link.endCapture(now: now)
@@ -62,26 +65,28 @@ extension Collector {
         for link in links { link.end("the agent did not end its capture within 3 s") }
         removeEnded(now)
         defer { tellNews() }
-        try recordRest()
-        report(outputs.takeFinished(), .now)
+        try recordRest(until: begin + Self.restTimeMax)
         writeNames()
-        try outputs.finish()
+        defer { report(outputs.takeFinished(), .now) }
+        try outputs.finish(until: begin + Self.wholeEndTimeMax)
     }
 
     /// Ends all captures at once, since the collector cannot go on.
     func abandon() {
+        let begin = MonotonicTime.now
         isStopping = true
         for link in links { link.end("the collector ends") }
         removeEnded(.now)
         writeNames()
-        // What can be completed is.
-        try? outputs.finish()
+        // What waits is counted, and what can be completed is.
+        while merge.releaseMore({ outputs.add($0, $1, of: $2) }) { try? outputs.flushIfLarge() }
+        try? outputs.finish(until: begin + Self.wholeEndTimeMax)
+        report(outputs.takeFinished(), .now)
         tellNews()
     }
 
-    /// Gives all packets that wait to the outputs, as fast as readers take them.
-    private func recordRest() throws(SystemError) {
-        let deadline = MonotonicTime.now + Self.restTimeMax
+    /// Gives all packets that wait to the outputs, as fast as readers take them until a deadline.
+    private func recordRest(until deadline: MonotonicTime) throws(SystemError) {
         while merge.releaseMore({ outputs.add($0, $1, of: $2) }) {
             try outputs.flushIfLarge()
             outputs.deliver(now: .now)

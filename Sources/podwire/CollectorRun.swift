@@ -23,6 +23,9 @@ func readingSettings<Settings>(
     }
 }
 
+/// The time after which the program gives up an end that hangs: twice what the end takes, for the disk.
+private let endSecondsMax = UInt32(2 * Collector.wholeEndTimeMax.components.seconds)
+
 /// Collects packets until SIGINT or SIGTERM, or as the options say.
 ///
 /// SIGHUP does the same, unless it is ignored, or has files that rotate begin anew. SIGUSR1 has the numbers
@@ -41,7 +44,7 @@ func collect(
     let hangup = Signals.hangup
     do throws(SystemError) {
         let requests = try CollectorRequests()
-        try Signals.onEnd(secondsMax: 5) { requests.ask(for: .stop) }
+        try Signals.onEnd(secondsMax: endSecondsMax) { requests.ask(for: .stop) }
         try Signals.on(SIGUSR1) { requests.ask(for: .numbers) }
         try Signals.on(SIGWINCH) { requests.ask(for: .redraw) }
         if !hangup.isEmpty {

@@ -73,7 +73,7 @@ struct OutputsTests {
         #expect(outputs.files.isEmpty && outputs.takeNews().map(\.text) == ["told"])
         #expect(outputs.counts == [memory.counts])
         #expect(outputs.otherLinkType(inFileOf: device) == nil)
-        try outputs.finish()
+        try outputs.finish(until: .now)
         #expect(memory.isFinished)
     }
 
@@ -89,7 +89,7 @@ struct OutputsTests {
         #expect(news.first?.text == "file given up" && news.first?.isWarning == true)
         try add(to: outputs, device)
         try outputs.flush(now: .zero)
-        try outputs.finish()
+        try outputs.finish(until: .now)
         #expect(memory.frames.count == 2)
         // The packet that was not written is lost, too.
         #expect(outputs.counts[0].losses == [OutputCounts.Loss("file given up", 2)])

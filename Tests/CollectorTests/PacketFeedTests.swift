@@ -79,7 +79,7 @@ struct PacketFeedTests {
         try add(60)
         feed.deliver()
         let byteCount = try read(Self.headerByteCount + 76, from: connection)
-        feed.finish()
+        feed.finish(until: .now + .seconds(1))
         let restByteCount = try read(1, from: connection)
         #expect(byteCount == Self.headerByteCount + 76 && restByteCount == 0)
         #expect(try served.packetCount == 1 && served.lostCount == 0 && served.byteCount == 76)

@@ -35,6 +35,12 @@ struct FeedTarget {
         (self.reader, connectedAt) = (nil, nil)
     }
 
+    /// Whether its connection works or has worked: one that took packets has, however short that was.
+    func hasWorked(now: MonotonicTime) -> Bool {
+        guard let reader, let connectedAt else { return false }
+        return reader.packetCount > 0 || now >= connectedAt + PeerLogThrottle.goodTime
+    }
+
     /// Packets that were sent, over all connections.
     var packetCount: UInt64 { past.packets &+ (reader?.packetCount ?? 0) }
     var byteCount: UInt64 { past.bytes &+ (reader?.byteCount ?? 0) }

@@ -218,12 +218,15 @@ extension Outputs {
     /// Takes the files that were completed since they were taken last.
     package func takeFinished() -> [Recording.Finished] { recording?.takeFinished() ?? [] }
 
-    /// Completes the files and ends the other outputs.
+    /// Completes the files, and then ends the other outputs, whose readers may be slow.
     ///
+    /// - Parameter deadline: Until when readers may take what waits for them.
     /// - Throws: The failure of a file that is the only output.
-    package func finish() throws(SystemError) {
-        for sink in frameSinks { sink.finish() }
-        defer { feed?.finish() }
+    package func finish(until deadline: MonotonicTime) throws(SystemError) {
+        defer {
+            for sink in frameSinks { sink.finish() }
+            feed?.finish(until: deadline)
+        }
         try record { files throws(SystemError) in try files.finish() }
     }
 

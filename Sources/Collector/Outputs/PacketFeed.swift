@@ -39,8 +39,6 @@ package final class PacketFeed {
         case target(Int)
     }
 
-    /// The time in which readers may take what waits for them at the end.
-    private static let endTimeMax = Duration.seconds(1)
     /// The time for which nobody is accepted after one could not be.
     private static let acceptPause = Duration.seconds(1)
 
@@ -139,10 +137,9 @@ extension PacketFeed {
     /// Whether the queue of a reader is half full.
     var isBehind: Bool { readers.contains { $0.isBehind } }
 
-    /// Gives what is left to all readers, waits a second at most until they have it, and closes.
-    package func finish() {
+    /// Gives what is left to all readers, waits until they have it or for a deadline, and closes.
+    package func finish(until deadline: MonotonicTime) {
         deliver()
-        let deadline = MonotonicTime.now + Self.endTimeMax
         while true {
             let waiting = readers.filter { !$0.isDone }
             guard !waiting.isEmpty, MonotonicTime.now < deadline else { break }
@@ -187,7 +184,10 @@ extension PacketFeed {
             if !ready.isEmpty { reader.serve(ready, into: &buffer) }
         }
         removeEnded(now)
-        for place in targets.indices { advance(place, !ready(.target(place)).isEmpty, now) }
+        for place in targets.indices {
+            advance(place, !ready(.target(place)).isEmpty, now)
+            if targets[place].hasWorked(now: now) { noteWork(at: place) }
+        }
         if ready(.listener).contains(.readable) { accept(now) }
     }
 
@@ -227,15 +227,24 @@ extension PacketFeed {
     ) {
         let begin = targets[place].connectedAt ?? now
         var values = Self.values(of: reader, targets[place].name, reason)
-        // One that took packets has worked, however short that was.
-        if reader.packetCount > 0 || now >= begin + PeerLogThrottle.goodTime {
-            _ = targets[place].lines.recordSuccess()
+        if targets[place].hasWorked(now: now) {
+            noteWork(at: place)
         } else {
             let counts = targets[place].lines.recordFailure(reason, since: begin, now: now)
             guard let counts else { return }
             values.merge(counts) { $1 }
         }
         news.append(OutputNews("reader gone", values, isWarning: true))
+    }
+
+    /// Tells that a target works, if it has failed before: its connection was no news then.
+    private func noteWork(at place: Int) {
+        let failureCount = targets[place].lines.recordSuccess()
+        guard failureCount > 0 else { return }
+        news.append(
+            OutputNews(
+                "reader connected",
+                ["reader": "\(targets[place].name)", "failures": .number(failureCount)]))
     }
 
     private func accept(_ now: MonotonicTime) {
