@@ -35,15 +35,20 @@ package struct CaptureFile: ~Copyable {
     ///   - path: A file that is emptied if it is there.
     ///   - encoder: The file's format.
     ///   - application: The program that writes it.
+    ///   - mustBeNew: Whether a file that is there is left alone, which is an error then.
     /// - Throws: If the file cannot be created.
     package init(
-        path: String, encoder: any CaptureEncoder = PcapngEncoder(), application: String
+        path: String, encoder: any CaptureEncoder = PcapngEncoder(), application: String,
+        mustBeNew: Bool = false
     ) throws(SystemError) {
-        var isNew = false
-        descriptor =
-            try path == "-"
-            ? Descriptor(duplicatingStandardOutput: ())
-            : Descriptor(creating: path, isNew: &isNew)
+        var isNew = mustBeNew
+        if path == "-" {
+            descriptor = try Descriptor(duplicatingStandardOutput: ())
+        } else if mustBeNew {
+            descriptor = try Descriptor(creatingNew: path)
+        } else {
+            descriptor = try Descriptor(creating: path, isNew: &isNew)
+        }
         self.isNew = isNew
         self.path = path
         self.encoder = encoder

@@ -39,6 +39,45 @@ extension Descriptor {
         try self.init("create \(path)") { fileDescriptor }
     }
 
+    /// Creates a file that only its owner can read.
+    ///
+    /// - Throws: `EEXIST` if there is anything of that name, even a symbolic link that leads nowhere.
+    package init(creatingNew path: String) throws(SystemError) {
+        try self.init("create \(path)") {
+            unsafe open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_EXCL, privateMode)
+        }
+    }
+
+    /// Opens a folder that only the user of this process may change, which is then worth to be believed.
+    ///
+    /// - Throws: `EPERM` if others may change it, and the kernel's reason if it is no folder, or a
+    ///   symbolic link to one.
+    package static func ownFolder(_ path: String) throws(SystemError) -> Descriptor {
+        let folder = try Descriptor("open the folder \(path)") {
+            unsafe open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        }
+        var status = stat()
+        // Safety: fstat(2) writes one `stat`.
+        try call("fstat \(path)") { unsafe fstat(folder.fileDescriptor, &status) }
+        guard status.st_uid == geteuid(), status.st_mode & (S_IWGRP | S_IWOTH) == 0 else {
+            throw SystemError(
+                "use the folder \(path), which another user owns or may write to: remove it, or take "
+                    + "another folder", .notPermitted)
+        }
+        return folder
+    }
+
+    /// Opens a file that only its owner can read, or creates it, and locks it until it is closed.
+    ///
+    /// - Throws: `EWOULDBLOCK` if another process, or another descriptor, has locked it.
+    package static func locking(_ path: String) throws(SystemError) -> Descriptor {
+        let file = try Descriptor("lock \(path)") {
+            unsafe open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, privateMode)
+        }
+        try call("lock \(path)") { flock(file.fileDescriptor, LOCK_EX | LOCK_NB) }
+        return file
+    }
+
     /// Duplicates the descriptor of standard input.
     package init(duplicatingStandardInput: Void) throws(SystemError) {
         try self.init("dup of standard input") { dup(STDIN_FILENO) }

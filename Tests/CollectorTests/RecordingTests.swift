@@ -106,7 +106,7 @@ struct RecordingTests {
         func numbers() -> [Int] {
             files.compactMap { Int($0.dropLast(".pcapng".count).suffix(5)) }
         }
-        defer { try? removeFile(options.indexPath) }
+        defer { removeIndex(options) }
         try run(keeping: nil, 2)
         #expect(numbers() == [1, 2, 3])
         try run(keeping: 2, 2)
@@ -153,7 +153,7 @@ struct RecordingTests {
             _ = try Descriptor(creating: "/tmp/\(file)")
         }
         try Recording(options, snaplen: 64, now: .zero).finish()
-        defer { try? removeFile(options.indexPath) }
+        defer { removeIndex(options) }
         let lines = [
             "../tmp/\(own)", "\(name).pcapng", "\(name)-x.pcapng", "\0", "/etc/passwd", "",
         ]
@@ -273,6 +273,71 @@ struct RecordingTests {
         #expect(throws: Recording.Failure.tooManyLinkTypes) {
             try recording.prepare(200 + countMax, now: .zero)
         }
+    }
+
+    @Test("leaves files alone that come to have its next numbers, and symbolic links as well")
+    func takenNumbers() throws {
+        var options = RecordingOptions(path: "/tmp/\(name).pcapng")
+        options.fileTimeMax = .seconds(60)
+        options.keptFileCountMax = 2
+        defer { for file in files { try? removeFile("/tmp/\(file)") } }
+        defer { removeIndex(options) }
+        let recording = try Recording(options, snaplen: 64, now: .zero)
+        let others = [2, 3].map { "/tmp/\(name)-0000\($0).pcapng" }
+        try replaceFile(others[0], with: [1, 2, 3])
+        unsafe _ = symlink("/tmp/\(name)-elsewhere", others[1])
+        let device = Self.device("lo@h", 1)
+        device.begin(now: .zero)
+        for _ in 0..<3 {
+            try add(to: recording, device)
+            _ = try recording.rotateIfDue(now: .zero, isAsked: true)
+        }
+        try recording.finish()
+        #expect(
+            files == ["00002", "00003", "00005", "00006"].map { "\(name)-\($0).pcapng" })
+        #expect(try readFile(others[0], byteCountMax: 9) == [1, 2, 3])
+        #expect(recording.files.map(\.fileCount) == [4])
+    }
+
+    @Test("keeps no files beside another recording of the same name that does")
+    func lock() throws {
+        var options = RecordingOptions(path: "/tmp/\(name).pcapng")
+        options.fileTimeMax = .seconds(60)
+        options.keptFileCountMax = 2
+        defer { for file in files { try? removeFile("/tmp/\(file)") } }
+        defer { removeIndex(options) }
+        let first = try Recording(options, snaplen: 64, now: .zero)
+        let error = #expect(throws: SystemError.self) {
+            _ = try Recording(options, snaplen: 64, now: .zero)
+        }
+        #expect(error?.errno == .wouldBlock && error?.operation.contains("--keep") ?? false)
+        options.keptFileCountMax = nil
+        try Recording(options, snaplen: 64, now: .zero).finish()
+        try first.finish()
+    }
+
+    @Test("believes no index that others can write", arguments: [0o777, 0o770])
+    func foreignIndex(mode: mode_t) throws {
+        let folder = "/tmp/\(name)"
+        try makeFolder(folder)
+        var options = RecordingOptions(path: "\(folder)/x.pcapng")
+        options.fileTimeMax = .seconds(60)
+        options.keptFileCountMax = 2
+        try makeFolder("\(folder)/.podwire")
+        unsafe _ = chmod("\(folder)/.podwire", mode)
+        let error = #expect(throws: SystemError.self) {
+            _ = try Recording(options, snaplen: 64, now: .zero)
+        }
+        #expect(error?.errno == .notPermitted)
+        unsafe _ = rmdir("\(folder)/.podwire")
+        unsafe _ = symlink("/tmp", "\(folder)/.podwire")
+        #expect(throws: SystemError.self) { _ = try Recording(options, snaplen: 64, now: .zero) }
+        try removeFile("\(folder)/.podwire")
+        unsafe _ = rmdir(folder)
+    }
+
+    private func removeIndex(_ options: RecordingOptions) {
+        for path in [options.indexPath, options.lockPath] { try? removeFile(path) }
     }
 
     private static func device(_ name: String, _ linkType: UInt16) -> SourceCounters {

@@ -20,7 +20,7 @@ final class FileSeries {
     /// The files that may be deleted; nil if none is.
     private var kept: KeptFiles?
     private var fileNumber: Int
-    private let firstNumber: Int
+    private var fileCount = 1
     private var filePacketCount = 0
     /// The size that no packet takes the file beyond.
     private var byteCountMax: UInt64
@@ -60,7 +60,7 @@ final class FileSeries {
     ) throws(SystemError) {
         let options = linkType.map { options.split(for: LinkTypeName.text($0)) } ?? options
         let present = try options.numbersPresent()
-        let number = (present.last ?? 0) + 1
+        var number = (present.last ?? 0) + 1
         var kept: KeptFiles?
         var news: [OutputNews] = []
         if let countMax = options.keptFileCountMax {
@@ -70,12 +70,11 @@ final class FileSeries {
                     OutputNews("file not deleted", ["reason": "\(problem)"], isWarning: true))
             }
             kept = files
-        } else if options.rotates, KeptFiles.isThere(for: options) {
-            // The numbers of files that are gone are going to be those of files that are not to go.
-            try KeptFiles(options, present: present).write()
+        } else if options.rotates {
+            try KeptFiles.forgetAbsent(options, present: present)
         }
-        let file = try Self.begin(number, options, &kept, &news)
-        (fileNumber, firstNumber) = (number, number)
+        let file = try Self.begin(&number, options, &kept, &news)
+        fileNumber = number
         byteCountMax = options.fileByteCountMax ?? .max
         packetByteCountMax = options.encoder.packetByteCountMax
         statisticsByteCount = options.encoder.statisticsByteCount
@@ -92,7 +91,7 @@ final class FileSeries {
     /// What has been written so far.
     var summary: RecordedFiles {
         RecordedFiles(
-            linkType: linkType, fileCount: fileNumber - firstNumber + 1,
+            linkType: linkType, fileCount: fileCount,
             byteCount: finishedByteCount + file.gatheredByteCount, lastPath: file.path)
     }
 
@@ -226,7 +225,7 @@ extension FileSeries {
     /// The only file is removed if nothing has been captured, and no file was there before.
     func finish() throws(SystemError) {
         if let failure { throw failure }
-        guard devices.isEmpty, packetCount == 0, fileNumber == firstNumber, file.isNew else {
+        guard devices.isEmpty, packetCount == 0, fileCount == 1, file.isNew else {
             return try complete()
         }
         try removeFile(file.path)
@@ -265,11 +264,13 @@ extension FileSeries {
             Recording.Finished(
                 path: file.path, byteCount: file.byteCount, packetCount: filePacketCount,
                 problem: kept?.makePlace(countMax: options.keptFileCountMax ?? .max)))
-        let next = try Self.begin(fileNumber + 1, options, &kept, &news)
+        var number = fileNumber + 1
+        let next = try Self.begin(&number, options, &kept, &news)
         finishedByteCount += file.byteCount
         finishedPacketCount += UInt64(filePacketCount)
         file = next
-        fileNumber += 1
+        fileNumber = number
+        fileCount += 1
         (filePacketCount, nameByteCount) = (0, 0)
         fileBegin = (now, wallClockNanoseconds())
         let before = devices
@@ -296,17 +297,33 @@ extension FileSeries {
     }
 
     /// Creates a file, which may be deleted from then on if any may.
+    ///
+    /// A number that somebody else has taken meanwhile is passed over.
     private static func begin(
-        _ number: Int, _ options: RecordingOptions, _ kept: inout KeptFiles?,
+        _ number: inout Int, _ options: RecordingOptions, _ kept: inout KeptFiles?,
         _ news: inout [OutputNews]
     ) throws(SystemError) -> CaptureFile {
         while true {
             do throws(SystemError) {
                 try kept?.add(number)
-                return try options.file(number: number)
+                if let file = try create(number, options) { return file }
+                kept?.dropLast()
+                number += 1
             } catch {
                 try makeRoom(after: error, &kept, &news)
             }
+        }
+    }
+
+    /// Creates a file; nil if its number is taken.
+    private static func create(
+        _ number: Int, _ options: RecordingOptions
+    ) throws(SystemError) -> CaptureFile? {
+        do throws(SystemError) {
+            return try options.file(number: number)
+        } catch {
+            guard error.errno == .fileExists, options.rotates else { throw error }
+            return nil
         }
     }
 

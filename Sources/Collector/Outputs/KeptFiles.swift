@@ -3,25 +3,46 @@ import Linux
 /// The files of a series that `--keep` may delete: those that a run with `--keep` has begun.
 ///
 /// Their names are in an index beside them, in the folder `.podwire`, so that the next run knows them.
-/// A file that is not in the index is somebody else's, whatever its name is.
+/// A file that is not in the index is somebody else's, whatever its name is. The index counts only in
+/// a folder that nobody else may change, and one run at a time has it.
 struct KeptFiles {
     private let options: RecordingOptions
+    private let lock: Lock
     /// The numbers of the files, the oldest first; the last one is that of the current file.
     private(set) var numbers: [Int] = []
 
     /// The longest index: of as many files as may be kept, with the longest names.
     private static let byteCountMax = RecordingOptions.keptFileCounts.upperBound * 256
 
-    /// Reads the index.
+    /// The lock of the index, for as long as this is there.
+    private final class Lock {
+        private let file: Descriptor
+
+        init(_ path: String) throws(SystemError) {
+            do throws(SystemError) {
+                file = try Descriptor.locking(path)
+            } catch {
+                guard error.errno == .wouldBlock else { throw error }
+                throw SystemError(
+                    "--keep: another podwire writes files of the same name and keeps as many: "
+                        + "give this one another --output (\(path))", error.errno)
+            }
+        }
+    }
+
+    /// Locks and reads the index.
     ///
     /// Names of files that are not there do not count: their numbers may come again.
     ///
     /// - Parameters:
     ///   - options: The files.
     ///   - present: The numbers of those that are there.
-    /// - Throws: The kernel's reason if there is an index that cannot be read.
+    /// - Throws: If there is an index that cannot be read, others may change it, or another run has it.
     init(_ options: RecordingOptions, present: [Int]) throws(SystemError) {
         self.options = options
+        try makeFolder(options.indexFolder, mode: 0o700)
+        _ = try Descriptor.ownFolder(options.indexFolder)
+        lock = try Lock(options.lockPath)
         let present = Set(present)
         do throws(SystemError) {
             let bytes = try readFile(options.indexPath, byteCountMax: Self.byteCountMax)
@@ -34,9 +55,13 @@ struct KeptFiles {
         }
     }
 
-    /// Whether a run has left an index.
-    static func isThere(for options: RecordingOptions) -> Bool {
-        (try? Descriptor(reading: options.indexPath, waits: false)) != nil
+    /// Has an index that a run has left forget the files that are not there.
+    ///
+    /// Their numbers are going to be those of files that are not to go. An index that another run has,
+    /// or that no run would believe, stays as it is.
+    static func forgetAbsent(_ options: RecordingOptions, present: [Int]) throws(SystemError) {
+        guard (try? Descriptor(reading: options.indexPath, waits: false)) != nil else { return }
+        try (try? KeptFiles(options, present: present))?.write()
     }
 
     /// Adds a file that is about to be begun.
@@ -47,21 +72,34 @@ struct KeptFiles {
         try write()
     }
 
+    /// Forgets the file that was added last, as it was not begun; the next one that is added writes that.
+    mutating func dropLast() { numbers.removeLast() }
+
     /// Writes the index.
-    func write() throws(SystemError) {
+    private func write() throws(SystemError) {
         try makeFolder(options.indexFolder, mode: 0o700)
+        _ = try Descriptor.ownFolder(options.indexFolder)
         let text = numbers.map { options.fileName(number: $0) + "\n" }.joined()
         try replaceFile(options.indexPath, with: Array(text.utf8))
     }
 
     /// Deletes the oldest files until there are fewer than a number.
     ///
+    /// One that cannot be deleted does not count, and is tried again the next time.
+    ///
     /// - Returns: Why the last of them that could not be deleted was not.
     mutating func makePlace(countMax: Int) -> SystemError? {
         var problem: SystemError?
-        while numbers.count >= countMax {
-            if let failure = remove(numbers.removeFirst()) { problem = failure }
+        var place = 0
+        for _ in 0..<max(0, numbers.count - countMax + 1) {
+            if let failure = remove(numbers[place]) {
+                problem = failure
+                place += 1
+            } else {
+                numbers.remove(at: place)
+            }
         }
+        numbers.removeFirst(max(0, numbers.count - RecordingOptions.keptFileCounts.upperBound))
         return problem
     }
 
@@ -69,9 +107,9 @@ struct KeptFiles {
     ///
     /// - Returns: The path of the file that was deleted; nil if there is none.
     mutating func removeOldest() -> String? {
-        while numbers.count > 1 {
-            let number = numbers.removeFirst()
-            if remove(number) == nil { return options.path(number: number) }
+        for (place, number) in numbers.dropLast().enumerated() where remove(number) == nil {
+            numbers.remove(at: place)
+            return options.path(number: number)
         }
         return nil
     }

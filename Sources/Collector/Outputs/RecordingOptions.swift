@@ -29,8 +29,12 @@ package struct RecordingOptions: Sendable {
     }
 
     /// Creates a file.
+    ///
+    /// - Throws: `EEXIST` if there is one of that number: it is somebody else's.
     func file(number: Int) throws(SystemError) -> CaptureFile {
-        try CaptureFile(path: path(number: number), encoder: encoder, application: application)
+        try CaptureFile(
+            path: path(number: number), encoder: encoder, application: application,
+            mustBeNew: rotates)
     }
 
     /// Whether there is more than one file.
@@ -57,6 +61,9 @@ package struct RecordingOptions: Sendable {
 
     /// The path of that index.
     package var indexPath: String { "\(indexFolder)/\(parts.name)\(parts.ending).keep" }
+
+    /// The path of the file that a run locks which changes the index; the index itself is replaced.
+    package var lockPath: String { "\(indexFolder)/\(parts.name)\(parts.ending).lock" }
 
     /// The options for the files of a link type: `"pods-EN10MB.pcapng"`.
     func split(for linkType: String) -> Self {
