@@ -37,6 +37,8 @@ final class AgentLink {
     private var capturingSince: MonotonicTime?
     /// Whether lines about it are news again, since it has worked.
     var isProven = false
+    /// Whether its address was failing when it connected, so that its connection was no news.
+    var isRetry = false
     /// Why the control connection is over, while packets that were sent before are still read.
     private(set) var closeReason: String?
     /// Whether the agent has ended the capture in order.

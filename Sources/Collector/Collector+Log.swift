@@ -23,7 +23,13 @@ extension Collector {
     }
 
     /// Logs the numbers of all agents and outputs so far.
-    package func logNumbers() { SummaryLines.log(statistics, outputs.counts, logger) }
+    ///
+    /// - Parameter isAsked: Whether a person has asked for them, who sees them at any level of the log.
+    package func logNumbers(isAsked: Bool = false) {
+        var logger = logger
+        if isAsked { logger.logLevel = min(logger.logLevel, .info) }
+        SummaryLines.log(statistics, outputs.counts, logger)
+    }
 
     /// Logs what has been written, when the collector has ended.
     package func logFiles() {
@@ -87,6 +93,7 @@ extension Collector {
         let news =
             dialer(of: link).map { $0.lines.recordConnection() }
             ?? (isFailing(link) ? nil : [:])
+        link.isRetry = news == nil
         var values = news ?? [:]
         values["agent"] = "\(link.label)"
         view.log(
@@ -121,8 +128,13 @@ extension Collector {
     func noteWork(of link: AgentLink, _ now: MonotonicTime) {
         guard !link.isProven, link.endReason == nil, link.hasWorked(now: now) else { return }
         link.isProven = true
+        // Others that share its address have failed, if any have.
+        guard link.isRetry || link.source != nil else { return }
         let failureCount = recordSuccess(of: link)
         guard failureCount > 0 else { return }
+        guard link.source != nil || !sharesAddress(link) else {
+            return view.note("agent connected", ["agent": "\(link.label)"], logger)
+        }
         view.note(
             "agent is captured from again",
             ["agent": "\(link.label)", "failures": .number(failureCount)], logger)
@@ -158,6 +170,14 @@ extension Collector {
 extension Collector {
     private func dialer(of link: AgentLink) -> SourceDialer? {
         link.source.flatMap { source in dialers.first { $0.source == source } }
+    }
+
+    /// Whether other agents have dialled from a link's address, so nobody knows which of them has failed.
+    private func sharesAddress(_ link: AgentLink) -> Bool {
+        links.contains { $0 !== link && $0.source == nil && $0.peer.address == link.peer.address }
+            || outputs.sources.counters.contains {
+                $0 !== link.counters && $0.name.hasSuffix("@\(link.peer.address)")
+            }
     }
 
     private func name(of link: AgentLink) -> String { "\(link.peer.address)" }

@@ -11,6 +11,8 @@ package struct PeerLogThrottle: Sendable {
     private var sessions = FailureLogThrottle()
     private var notes = FailureLogThrottle()
     private var lastEnd = MonotonicTime.zero
+    /// When a session that ran beside others may be logged again though its failure is no news.
+    private var nextParallelLine = MonotonicTime.zero
 
     /// The time for which a capture has to run so that its session has worked.
     package static let goodTime = Duration.seconds(10)
@@ -44,7 +46,8 @@ package struct PeerLogThrottle: Sendable {
 
     /// Records a session that was a failure.
     ///
-    /// One that began before the last one had ended is no further try, so it is logged.
+    /// One that began before the last one had ended is no further try, so it is logged, but no more often
+    /// than others: any number of sessions may run side by side.
     ///
     /// - Returns: The metadata of the line to log, or nil if none should be.
     package mutating func recordFailure(
@@ -53,7 +56,9 @@ package struct PeerLogThrottle: Sendable {
         let isRetry = begin >= lastEnd
         lastEnd = now
         let metadata = sessions.recordFailure(reason, now: now)
-        return isRetry ? metadata : metadata ?? ["reason": "\(reason)"]
+        guard metadata == nil, !isRetry, now >= nextParallelLine else { return metadata }
+        nextParallelLine = now + FailureLogThrottle.interval
+        return ["reason": "\(reason)"]
     }
 
     /// Records that a session has worked.

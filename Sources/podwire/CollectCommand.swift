@@ -224,7 +224,7 @@ struct CollectCommand: ParsableCommand {
             if settings.running.isQuiet || isTerminal(STDERR_FILENO), log.format == .text {
                 log.show(CollectReport.numbers(collector, in: display.errorWindow))
             } else {
-                collector.logNumbers()
+                collector.logNumbers(isAsked: true)
             }
         }
         try report(collector, settings, log)
@@ -258,6 +258,14 @@ struct CollectCommand: ParsableCommand {
                 if settings.recording?.path != "-", !collector.statistics.isEmpty {
                     log.show(CollectReport.filesText(collector))
                 }
+            }
+            log.flush()
+        } else if collector.statistics.isEmpty, settings.agents.sources.isEmpty {
+            // A run to which nobody has come has gone wrong, most likely.
+            if log.format == .json {
+                collector.logNumbers()
+            } else {
+                log.show(CollectReport.noAgentText)
             }
             log.flush()
         }

@@ -4,12 +4,15 @@ import Formats
 
 /// The statistics of a collector, for people and as JSON.
 enum CollectReport {
+    /// The line of a run to which no agent has come.
+    static let noAgentText = "no agent has captured anything\n"
+
     /// What has come from agents and what became of it, as tables for people.
     static func numbers(_ collector: Collector, in window: Window) -> String {
         let statistics = collector.statistics
         var text =
             statistics.isEmpty
-            ? "no agent has captured anything\n"
+            ? noAgentText
             : SourceStatistics.table(statistics, in: window)
         let counts = collector.admissionCounts
         if counts != AdmissionCounts() { text += "\(counts)\n" }

@@ -9,6 +9,7 @@ import os
 import pathlib
 import pty
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ from support import captures
 from support.collecting import CollectorCase
 from support.commands import run
 from support.fake_agents import FRAME
-from support.namespace import command_in
+from support.namespace import command_in, socket_in
 from support.program import PODWIRE
 from support.rpcap import packet
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -226,6 +227,18 @@ class SignalTest(RecordingCase):
         self.end()
         self.assertEqual(self.text(), before)
 
+    def test_numbers_on_demand_at_any_level_of_the_log(self):
+        for arguments in (("--quiet", "--log-format", "json"), ("--log-level", "warning")):
+            with self.subTest(arguments):
+                self.log.truncate(0)
+                self.collect(*arguments)
+                wait_until(self.is_listening, lambda: "nobody listens")
+                self.await_start(self.agent(packets(1, 1)))
+                self.await_packets(1)
+                self.collector.send_signal(signal.SIGUSR1)
+                self.await_text("any-eth@127.0.0.1")
+                self.end()
+
     def test_a_table_of_conversations_on_demand(self):
         with open(f"{self.folder.name}/top", "w+") as output:
             self.collector = subprocess.Popen(
@@ -341,6 +354,41 @@ class DiskTest(RecordingCase):
             self.wait(lambda: len(captures.read(self.files()[-1])) == 30, "not all packets")
             self.end()
 
+    def test_what_waits_on_a_full_disk_is_counted(self):
+        with self.small_disk("64k"):
+            agent = self.begin("--json", "--order", "1s", stdout=subprocess.PIPE)
+            count = 200
+            for first in range(2, count + 1):
+                agent.data.sendall(packets(first, 1, self.LONG))
+            self.await_end(71)
+            numbers = json.loads(self.collector.stdout.read())
+            file, = numbers["outputs"]
+            received, = numbers["agents"]
+            self.assertEqual(file["packets"] + file["lost"], received["packets"])
+            self.assertEqual(file["packets"], len(captures.read(self.file)))
+
+    def test_another_link_type_is_complete_where_one_fails(self):
+        with self.small_disk("200k") as disk:
+            agent = self.begin("--order", "off", "--split-link-types")
+            other = self.agent(packets(1, 3), source="127.0.0.2", link_type=113)
+            self.await_start(other)
+            self.wait(lambda: (disk / "out-LINUX_SLL.pcapng").exists(), "no second file")
+            self.wait(lambda: len(captures.read(disk / "out-LINUX_SLL.pcapng")) == 3, "no packets")
+            agent.data.sendall(packets(2, 20, self.LONG))
+            self.await_end(71)
+            file = disk / "out-LINUX_SLL.pcapng"
+            self.assertEqual(len(captures.read(file)), 3)
+            self.assertEqual(len(statistics(file)), 1)
+
+    def test_two_do_not_keep_files_of_one_name(self):
+        self.begin("--rotate-time", "1h", "--keep", 2)
+        done = subprocess.run(
+            self.command("-o", self.file, "--listen", "127.0.0.1:2004", "--rotate-time", "1h",
+                         "--keep", "2"), capture_output=True, text=True)
+        self.assertEqual(done.returncode, 71, done.stderr)
+        self.assertIn("another podwire", done.stderr)
+        self.end()
+
     def test_only_own_files_are_deleted(self):
         others = [self.file.parent / f"out-0000{number}.pcapng" for number in range(1, 4)]
         for other in others:
@@ -437,6 +485,28 @@ class EndTest(RecordingCase):
         self.await_end()
         self.assertEqual(self.fields("frame.number"), [])
         self.assertRegex(self.text(), r"eth0@127.0.0.1 +0 ")
+
+    def test_silent_agents_and_readers_cost_the_file_nothing(self):
+        agent = self.begin("--order", "10s", "--serve")
+        answer = agent.answer
+        agent.answer = lambda kind, payload: kind == 10 or answer(kind, payload)
+        reader = socket_in(self.namespace)
+        self.addCleanup(reader.close)
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", 57012))
+        self.await_text("reader connected")
+        count = 1500
+        for first in range(2, count + 1, 100):
+            agent.data.sendall(
+                packets(first, min(100, count + 1 - first), FRAME + bytes(20_000)))
+        self.collector.send_signal(signal.SIGTERM)
+        self.await_end()
+        self.assertEqual(len(captures.read(self.file)), count)
+
+    def test_no_agent_is_said_though_nothing_else_is(self):
+        self.collect("--quiet", "--duration", "1")
+        self.await_end()
+        self.assertEqual(self.text(), "no agent has captured anything\n")
 
     def test_nothing_captured_leaves_no_file(self):
         self.collect("--from", "rpcap://127.0.0.1:1", "--duration", "1s")

@@ -44,6 +44,12 @@ struct PeerLogThrottleTests {
         #expect(
             lines.recordFailure("closed", since: begin + .seconds(6), now: begin + .seconds(7))
                 == nil)
+        let count = (0..<1000).count {
+            let now = begin + .seconds(10) + .milliseconds($0)
+            return lines.recordFailure("closed", since: begin, now: now) != nil
+        }
+        #expect(count == 0)
+        #expect(lines.recordFailure("closed", since: begin, now: begin + .seconds(306)) != nil)
     }
 
     @Test("counts tries to connect apart, and a connection ends them")

@@ -47,6 +47,10 @@ final class FileSeries {
     private(set) var onlyLinkType: UInt16?
     /// Packets of another link type, which such a format has no place for.
     private(set) var otherLinkTypeCount: UInt64 = 0
+    /// Whether the current file has failed, or is complete at the end.
+    private var isOver = false
+    /// Lines about files that are deleted early, and about those that could not be deleted.
+    private var deletionLines = DeletionLines()
     /// Whether its only file was removed, as nothing had been captured.
     private(set) var isRemoved = false
 
@@ -73,12 +77,13 @@ final class FileSeries {
         } else if options.rotates {
             try KeptFiles.forgetAbsent(options, present: present)
         }
-        let file = try Self.begin(&number, options, &kept, &news)
+        var lines = DeletionLines()
+        let file = try Self.begin(&number, options, &kept, &lines, &news)
         fileNumber = number
         byteCountMax = options.fileByteCountMax ?? .max
         packetByteCountMax = options.encoder.packetByteCountMax
         statisticsByteCount = options.encoder.statisticsByteCount
-        (self.kept, self.news) = (kept, news)
+        (self.kept, self.news, deletionLines) = (kept, news, lines)
         self.options = options
         self.linkType = linkType
         self.snaplen = snaplen
@@ -225,6 +230,7 @@ extension FileSeries {
     /// The only file is removed if nothing has been captured, and no file was there before.
     func finish() throws(SystemError) {
         if let failure { throw failure }
+        isOver = true
         guard devices.isEmpty, packetCount == 0, fileCount == 1, file.isNew else {
             return try complete()
         }
@@ -233,7 +239,10 @@ extension FileSeries {
     }
 
     /// Writes nothing any more, since a file has failed or nobody reads it.
+    ///
+    /// If it is the file of another series that has failed, this one is completed, as far as it can be.
     func giveUp() {
+        if !isOver, failure == nil, file.path != "-" { try? finish() }
         lostCount &+= UInt64(file.waitingPacketCount)
         filePacketCount -= file.waitingPacketCount
         file.discardWaiting()
@@ -260,12 +269,13 @@ extension FileSeries {
 
     private func turnOver(now: MonotonicTime) throws(SystemError) {
         try complete()
+        let problem = kept?.makePlace(countMax: options.keptFileCountMax ?? .max)
         finished.append(
             Recording.Finished(
                 path: file.path, byteCount: file.byteCount, packetCount: filePacketCount,
-                problem: kept?.makePlace(countMax: options.keptFileCountMax ?? .max)))
+                problem: problem.flatMap { deletionLines.recordFailure($0, now: now) ? $0 : nil }))
         var number = fileNumber + 1
-        let next = try Self.begin(&number, options, &kept, &news)
+        let next = try Self.begin(&number, options, &kept, &deletionLines, &news)
         finishedByteCount += file.byteCount
         finishedPacketCount += UInt64(filePacketCount)
         file = next
@@ -301,7 +311,7 @@ extension FileSeries {
     /// A number that somebody else has taken meanwhile is passed over.
     private static func begin(
         _ number: inout Int, _ options: RecordingOptions, _ kept: inout KeptFiles?,
-        _ news: inout [OutputNews]
+        _ lines: inout DeletionLines, _ news: inout [OutputNews]
     ) throws(SystemError) -> CaptureFile {
         while true {
             do throws(SystemError) {
@@ -310,7 +320,7 @@ extension FileSeries {
                 kept?.dropLast()
                 number += 1
             } catch {
-                try makeRoom(after: error, &kept, &news)
+                try makeRoom(after: error, &kept, &lines, &news)
             }
         }
     }
@@ -333,7 +343,12 @@ extension FileSeries {
             do throws(SystemError) {
                 return try body()
             } catch {
-                try Self.makeRoom(after: error, &kept, &news)
+                do throws(SystemError) {
+                    try Self.makeRoom(after: error, &kept, &deletionLines, &news)
+                } catch {
+                    isOver = true
+                    throw error
+                }
             }
         }
     }
@@ -342,18 +357,13 @@ extension FileSeries {
     ///
     /// - Throws: The error, if it is another one or no file may be deleted.
     private static func makeRoom(
-        after error: SystemError, _ kept: inout KeptFiles?, _ news: inout [OutputNews]
+        after error: SystemError, _ kept: inout KeptFiles?, _ lines: inout DeletionLines,
+        _ news: inout [OutputNews]
     ) throws(SystemError) {
         guard error.errno == .noSpaceLeft || error.errno == .quotaExceeded,
             let path = kept?.removeOldest()
         else { throw error }
-        news.append(
-            OutputNews(
-                "file deleted early",
-                [
-                    "path": "\(path)", "reason": "\(error)",
-                    "remedy": "make room, or have --keep and --rotate-size need less",
-                ], isWarning: true))
+        if let line = lines.early(path, error, now: .now) { news.append(line) }
     }
 }
 

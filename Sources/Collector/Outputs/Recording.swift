@@ -116,12 +116,12 @@ package final class Recording {
 
     /// Writes the buffers if enough has gathered to be worth a system call.
     func flushIfLarge() throws(SystemError) {
-        for files in series { try files.flushIfLarge() }
+        try forEach { files throws(SystemError) in try files.flushIfLarge() }
     }
 
     /// Writes the buffers.
     package func flush() throws(SystemError) {
-        for files in series { try files.flush() }
+        try forEach { files throws(SystemError) in try files.flush() }
     }
 
     /// A file that is complete.
@@ -151,7 +151,9 @@ package final class Recording {
         now: MonotonicTime, isAsked: Bool = false
     ) throws(SystemError) -> [Finished] {
         var finished: [Finished] = []
-        for files in series { finished += try files.rotateIfDue(now: now, isAsked: isAsked) }
+        try forEach { files throws(SystemError) in
+            finished += try files.rotateIfDue(now: now, isAsked: isAsked)
+        }
         return finished
     }
 
@@ -162,12 +164,29 @@ package final class Recording {
     ///
     /// A file that was begun for nothing is removed.
     package func finish() throws(SystemError) {
-        for files in series { try files.finish() }
+        try forEach { files throws(SystemError) in try files.finish() }
     }
 
-    /// Writes nothing any more, since a file has failed or nobody reads it.
+    /// Writes nothing any more, since a file has failed or nobody reads it; completes the others.
     func giveUp() {
         for files in series { files.giveUp() }
+    }
+
+    /// Has all files do something, also behind one that fails.
+    ///
+    /// - Throws: The first failure, when all have had their turn.
+    private func forEach(
+        _ body: (FileSeries) throws(SystemError) -> Void
+    ) throws(SystemError) {
+        var failure: SystemError?
+        for files in series {
+            do throws(SystemError) {
+                try body(files)
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        if let failure { throw failure }
     }
 
     /// Takes what a person has to be told.
