@@ -1,4 +1,4 @@
-package import Glibc
+import Glibc
 
 extension Descriptor {
     /// Opens a file to be read.
@@ -174,7 +174,7 @@ package func isPipe(_ fileDescriptor: CInt) -> Bool {
 }
 
 /// Makes a folder, unless it is there.
-package func makeFolder(_ path: String, mode: mode_t = 0o755) throws(SystemError) {
+package func makeFolder(_ path: String, mode: UInt32 = 0o755) throws(SystemError) {
     do throws(SystemError) {
         try call("make the folder \(path)") { unsafe mkdir(path, mode) }
     } catch {

@@ -84,13 +84,15 @@ private struct SignalWatch: ~Copyable {
     }
 
     /// The longest time after which the thread notices that it is to end.
-    private static let turnNanoseconds = 20_000_000
+    private static let turnMicroseconds: UInt32 = 20_000
+    /// The signals at which the terminal has to echo again before the program ends.
+    private static let signals = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
 
     init(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
         var set = sigset_t()
         // Safety, for all: the calls read and write the sets and the number, plain values.
         unsafe _ = sigemptyset(&set)
-        for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] { unsafe _ = sigaddset(&set, number) }
+        for number in Self.signals { unsafe _ = sigaddset(&set, number) }
         var before = sigset_t()
         unsafe _ = pthread_sigmask(SIG_BLOCK, &set, &before)
         blockedBefore = before
@@ -98,12 +100,14 @@ private struct SignalWatch: ~Copyable {
         let (waiting, isOver) = (set, isOver)
         thread = try Thread {
             var set = waiting
-            var turn = timespec(tv_sec: 0, tv_nsec: Self.turnNanoseconds)
-            var number: CInt = 0
-            repeat {
+            var (pending, number) = (sigset_t(), CInt(0))
+            while true {
                 guard !isOver.isSet.load(ordering: .acquiring) else { return }
-                unsafe number = sigtimedwait(&set, nil, &turn)
-            } while number <= 0
+                unsafe _ = sigpending(&pending)
+                if Self.signals.contains(where: { unsafe sigismember(&pending, $0) == 1 }) { break }
+                usleep(Self.turnMicroseconds)
+            }
+            unsafe _ = sigwait(&set, &number)
             body()
             writeToStandardError("\n")
             _ = signal(number, SIG_DFL)
