@@ -13,6 +13,7 @@ package final class HTTPGate: Sendable {
         var channels: [any Channel] = []
         var loop: (any EventLoop)?
         var closeConnections: (@Sendable () -> Void)?
+        var listenAgain: (@Sendable () -> Void)?
     }
 
     /// Creates a gate that is open.
@@ -21,9 +22,15 @@ package final class HTTPGate: Sendable {
     /// Whether the server may listen.
     var isOpen: Bool { state.withLock { $0.isOpen } }
 
-    /// Records the server's loop, and what closes its connections there.
-    func attach(_ loop: any EventLoop, _ closeConnections: @escaping @Sendable () -> Void) {
-        state.withLock { ($0.loop, $0.closeConnections) = (loop, closeConnections) }
+    /// Records the server's loop, what closes its connections there, and what has it listen there.
+    func attach(
+        _ loop: any EventLoop, closeConnections: @escaping @Sendable () -> Void,
+        listenAgain: @escaping @Sendable () -> Void
+    ) {
+        state.withLock { state in
+            state.loop = loop
+            (state.closeConnections, state.listenAgain) = (closeConnections, listenAgain)
+        }
     }
 
     /// Records a socket that accepts connections.
@@ -47,6 +54,12 @@ package final class HTTPGate: Sendable {
         if let loop, let closeConnections { try? loop.submit(closeConnections).wait() }
     }
 
-    /// Has the server listen again, when it tries the next time.
-    package func open() { state.withLock { $0.isOpen = true } }
+    /// Has the server listen again, at once.
+    package func open() {
+        let (loop, listenAgain) = state.withLock { state in
+            state.isOpen = true
+            return (state.loop, state.listenAgain)
+        }
+        if let loop, let listenAgain { loop.execute(listenAgain) }
+    }
 }

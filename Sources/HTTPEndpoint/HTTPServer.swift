@@ -70,16 +70,23 @@ package struct HTTPServer: Sendable {
     package func run() {
         MultiThreadedEventLoopGroup.withCurrentThreadAsEventLoop { loop in
             let table = NIOLoopBound(ConnectionTable(answer), eventLoop: loop)
-            gate.attach(loop) { table.value.closeAll() }
-            for place in places { open(place, on: loop, table) }
+            let retries = NIOLoopBound(Retries(), eventLoop: loop)
+            gate.attach(
+                loop, closeConnections: { table.value.closeAll() },
+                listenAgain: {
+                    for index in retries.value.takeAll() { open(index, on: loop, table, retries) }
+                })
+            for index in places.indices { open(index, on: loop, table, retries) }
         }
     }
 
     private func open(
-        _ place: Place, on loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>
+        _ index: Int, on loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>,
+        _ retries: NIOLoopBound<Retries>
     ) {
+        let place = places[index]
         guard gate.isOpen, let listener = place.open() else {
-            return retry(place, on: loop, table)
+            return retry(index, on: loop, table, retries)
         }
         let failure = LastError()
         Self.bootstrap(loop, table, failure, placeCount: places.count)
@@ -91,14 +98,18 @@ package struct HTTPServer: Sendable {
             .whenComplete { result in
                 if case .failure(let error) = result { failure.set(error) }
                 if gate.isOpen { place.ended(Failure(reason: "\(failure.error)")) }
-                retry(place, on: loop, table)
+                retry(index, on: loop, table, retries)
             }
     }
 
     private func retry(
-        _ place: Place, on loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>
+        _ index: Int, on loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>,
+        _ retries: NIOLoopBound<Retries>
     ) {
-        loop.scheduleTask(in: retryInterval) { open(place, on: loop, table) }
+        retries.value.pending[index] = loop.scheduleTask(in: retryInterval) {
+            retries.value.pending[index] = nil
+            open(index, on: loop, table, retries)
+        }
     }
 
     private static func bootstrap(
@@ -137,6 +148,18 @@ package struct HTTPServer: Sendable {
         limits.maxHeaderListSize = headerByteCountMax
         limits.maxHeaderFieldCount = headerCountMax
         return HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
+    }
+}
+
+/// The places that wait until they are tried again, by their index.
+private final class Retries {
+    var pending: [Int: Scheduled<Void>] = [:]
+
+    /// Ends the waits.
+    func takeAll() -> [Int] {
+        defer { pending = [:] }
+        for task in pending.values { task.cancel() }
+        return pending.keys.sorted()
     }
 }
 
