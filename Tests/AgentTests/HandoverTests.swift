@@ -22,6 +22,7 @@ struct HandoverTests {
         var delay: () -> Int
         var readDelay = 150
         var servedCount = 0
+        var olderServedCount = 2
         var isOlderAlive = true
         var isNewerAlive = false
 
@@ -41,7 +42,7 @@ struct HandoverTests {
         mutating func beginNewer() {
             newer = Successor(now: now.monotonic)
             isNewerAlive = true
-            carryOutNewer(Successor.firstActions)
+            carryOutNewer(newer?.firstActions ?? [])
         }
 
         mutating func killNewer() {
@@ -82,7 +83,7 @@ struct HandoverTests {
         private mutating func runOlder(_ messages: [HandoverMessage?]) {
             for message in messages {
                 carryOutOlder(
-                    message.map { older.receive($0, at: now, servedCount: 2) }
+                    message.map { older.receive($0, at: now, servedCount: olderServedCount) }
                         ?? older.disconnect(at: now))
             }
             carryOutOlder(older.attend(at: now.monotonic))
@@ -175,9 +176,10 @@ struct HandoverTests {
         #expect(world.newer?.phase != nil && world.isCeded && world.faults.isEmpty)
     }
 
-    @Test("never happens while the newer one reaches no sensor")
-    func noSensor() {
+    @Test("never happens while the newer one reaches no sensor", arguments: [0, 2])
+    func noSensor(olderServedCount: Int) {
         var world = World()
+        world.olderServedCount = olderServedCount
         world.beginNewer()
         world.run(milliseconds: 300_000)
         #expect(world.older.phase == .accompanied && world.faults.isEmpty)
@@ -215,6 +217,44 @@ struct HandoverTests {
         }
         #expect(world.newerBounds.contains(World.moment(20_000).wall))
         #expect(world.faults.allSatisfy { $0.value == 0 }, "a packet was forwarded twice")
+    }
+
+    @Test("is given up after many refusals, and the newer one forwards")
+    func refusals() {
+        var newer = Successor(now: World.moment(10_000).monotonic)
+        _ = newer.receive(HandoverMessage(.welcome, 1), at: World.moment(10_000))
+        var proposalCount = 0
+        var last: [HandoverAction] = []
+        for milliseconds in stride(from: 10_000, to: 200_000, by: 50) {
+            let now = World.moment(milliseconds)
+            for action in newer.attend(at: now, servedCount: 1, servedCountMax: 1) {
+                guard case .send(let message) = action, message.kind == .propose else { continue }
+                proposalCount += 1
+                last = newer.receive(HandoverMessage(.refuse, message.value), at: now)
+            }
+        }
+        #expect(proposalCount == HandoverTimes.withdrawalCountMax)
+        guard case .over(.refused) = newer.phase else {
+            Issue.record("it still asks")
+            return
+        }
+        guard case .beginForwarding(let begin) = last.first else {
+            Issue.record("it does not forward")
+            return
+        }
+        #expect(begin < World.moment(200_000).wall)
+    }
+
+    @Test("has one that forwards go on until the other one answers, and give way then")
+    func givesWay() {
+        let now = World.moment(10_000)
+        var newer = Successor(now: now.monotonic, isForwarding: true)
+        #expect(newer.firstActions == [.send(HandoverMessage(.hello))])
+        #expect(
+            newer.receive(HandoverMessage(.welcome, 1), at: now) == [.beginForwarding(at: .max)])
+        newer = Successor(now: now.monotonic, isForwarding: true)
+        #expect(newer.attend(at: World.moment(21_000), servedCount: 1, servedCountMax: 1) == [])
+        #expect(newer.phase == .over(.notHeard))
     }
 
     @Test("keeps an older one from stopping for a while")

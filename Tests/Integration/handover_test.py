@@ -6,6 +6,7 @@ PODWIRE names the binary. What pods have sent and received is recorded by tcpdum
 import collections
 import os
 import pathlib
+import signal
 import socket
 import struct
 import subprocess
@@ -382,6 +383,10 @@ class EndTest(HandoverCase):
         self.endpoint.await_page("/readyz", 200)
         self.agent.process.kill()
         self.agent.process.wait()
+        # Long before a kubelet gives the agent up.
+        begin = time.monotonic()
+        self.endpoint.await_page("/healthz", 200)
+        self.assertLess(time.monotonic() - begin, 2)
         for sensor in self.sensors:
             self.await_service(sensor, 3)
             found = self.numbers(sensor, self.sender)
@@ -547,24 +552,129 @@ class OtherTest(HandoverCase):
         self.await_service(self.sensors[0])
         self.has_ended(self.replace())
 
-    def test_a_name_that_another_user_has(self):
-        """The agent works, and says what is the matter."""
-        program = ("import socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "
-                   f"s.bind('\\0podwire/{NAME}'); s.listen(); print('ready', flush=True); "
-                   "time.sleep(600)")
+    def hold(self, program, *words):
+        """A process that has the name, when it has said so; it begins as root in the node's network."""
+        holder = self.process(command_in(
+            self.bed.name("node"), *words, sys.executable, "-c", program))
+        self.assertEqual(holder.stdout.readline(), "ready\n")
+        return holder
+
+    def check_name_of_another_user(self, use):
+        """Nobody but the agent's user keeps it from its work, however the name is held."""
+        program = f"""
+import socket, time
+def new():
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+name = "\\0podwire/{NAME}"
+s = new()
+s.bind(name)
+{use}
+print("ready", flush=True)
+time.sleep(600)
+"""
         self.variables = {}
         self.start(pods=1, sensors=1, forms=("tcp",), per_second=PER_SECOND)
         self.has_ended(self.agent)
-        holder = subprocess.Popen(
-            ["ip", "netns", "exec", self.bed.name("node"), "setpriv", "--reuid", "65534",
-             "--clear-groups", sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-        self.addCleanup(holder.stdout.close)
-        self.addCleanup(holder.wait)
-        self.addCleanup(holder.kill)
-        holder.stdout.readline()
+        self.hold(program, "setpriv", "--reuid", "65534", "--clear-groups")
         self.agent = self.newer(PODWIRE_HANDOVER=NAME)
-        self.agent.await_text("a process of user 65534 has the name")
+        self.agent.await_text("no handover with another agent")
         self.await_service(self.sensors[0], 2)
+        self.endpoint.await_page("/healthz", 200)
+
+    def test_a_name_that_another_user_has(self):
+        self.check_name_of_another_user("s.listen()")
+        self.assertIn("a process of user 65534 has the name", self.agent.text())
+
+    def test_a_name_at_which_too_many_wait(self):
+        self.check_name_of_another_user("""
+s.listen(0)
+waiting = [new() for _ in range(4)]
+assert [w.connect_ex(name) for w in waiting][-1] == 11
+""")
+
+    def test_a_name_at_which_nobody_listens(self):
+        self.check_name_of_another_user("")
+
+    def test_a_name_that_is_taken_before_the_newer_one_has_it(self):
+        """Of two that forward one gives way to the other: they agree as any two agents do."""
+        program = f"""
+import socket, struct, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.bind("\\0podwire/{NAME}")
+s.listen()
+print("ready", flush=True)
+c = s.accept()[0]
+def send(kind, value):
+    c.send(struct.pack("!IHHQ", 0x5057484f, 1, kind, value))
+while True:
+    kind, value = struct.unpack("!HQ", c.recv(64)[6:])
+    if kind == 1:
+        send(2, 1)
+    if kind == 3:
+        send(4, value)
+        break
+sys.stdin.readline()
+send(7, 0)
+sys.stdin.readline()
+s.close()
+print("closed", flush=True)
+sys.stdin.readline()
+"""
+        self.variables = {"PODWIRE_HTTP": "off"}
+        self.start(pods=1, sensors=1, forms=("tcp",), per_second=PER_SECOND, **self.variables)
+        self.has_ended(self.agent)
+        self.variables["PODWIRE_HANDOVER"] = NAME
+        holder = self.hold(program)
+        first = self.newer()
+        first.await_text("the other agent agrees")
+        holder.stdin.write("cede\n")
+        holder.stdin.flush()
+        first.await_text("this agent has taken over")
+        first.process.send_signal(signal.SIGSTOP)
+        holder.stdin.write("close\n")
+        holder.stdin.flush()
+        holder.stdout.readline()
+        second = self.newer()
+        second.await_text("capture started")
+        first.process.send_signal(signal.SIGCONT)
+        first.await_text("this agent has taken over", 2)
+        second.await_text("this one waits until it is stopped")
+        self.agent = first
+        self.has_ended(second)
+        # What comes from now on comes once.
+        self.run_for(1)
+        begin = max(self.numbers(self.sensors[0], self.sender))
+        self.run_for(1)
+        found = [number for number in self.numbers(self.sensors[0], self.sender) if number > begin]
+        self.assertGreater(len(found), PER_SECOND // 2)
+        self.assertEqual(len(found), len(set(found)), "a packet has come twice")
+
+    def test_one_of_root_that_never_agrees(self):
+        """The newer agent forwards after a while, and says so."""
+        program = f"""
+import socket, struct
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.bind("\\0podwire/{NAME}")
+s.listen()
+print("ready", flush=True)
+while True:
+    c = s.accept()[0]
+    try:
+        while data := c.recv(64):
+            kind, value = struct.unpack("!HQ", data[6:])
+            if kind in (1, 3):
+                c.send(struct.pack("!IHHQ", 0x5057484f, 1, 2 if kind == 1 else 5, 0))
+    except OSError:
+        pass
+"""
+        self.variables = {}
+        self.start(pods=1, sensors=1, forms=("tcp",), per_second=PER_SECOND)
+        self.has_ended(self.agent)
+        self.hold(program)
+        self.agent = self.newer(PODWIRE_HANDOVER=NAME)
+        self.agent.await_text("refuses to hand over: this one forwards beside it", seconds=60)
+        self.await_service(self.sensors[0], 2)
+        self.endpoint.await_page("/healthz", 200)
 
     def test_not_with_clients(self):
         done = subprocess.run(

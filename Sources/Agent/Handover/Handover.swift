@@ -45,6 +45,10 @@ final class Handover: Sendable {
     private static let lookInterval = Duration.milliseconds(50)
     /// The wait before an agent tries again to connect, or to listen.
     private static let retryInterval = Duration.milliseconds(500)
+    /// The wait before an agent tries again to listen at a name that is about to be free.
+    private static let nameInterval = Duration.milliseconds(10)
+    /// How long the name of an agent that has ceded is about to be free.
+    private static let nameWait = Duration.seconds(1)
     /// The wait behind a connection that is refused, so that many of them cost little.
     private static let refusalPause = Duration.milliseconds(20)
 
@@ -65,14 +69,30 @@ final class Handover: Sendable {
         init(_ socket: consuming SequencedSocket) { self.socket = socket }
     }
 
+    /// Who has the name.
+    private enum Holder {
+        case nobody
+        /// An agent of this one's user.
+        case own(Line)
+        /// A process of another user, which has no say.
+        case other
+        /// Somebody who cannot be asked.
+        case unreachable
+    }
+
     /// Looks whether another agent forwards, so that this one does not before they have agreed, and
     /// starts the thread.
     func start() throws(SystemError) {
-        let first = TransferBox(connect())
+        let holder = findHolder()
+        switch holder {
+        case .own, .unreachable: span.begin(at: .max)
+        case .nobody, .other: break
+        }
+        let first = TransferBox(holder)
         try Thread { [self] in
             nameThread("podwire-handover")
             let heartbeat = watchdog.begin("the handover")
-            run(first.take() ?? nil, heartbeat)
+            run(first.take(), heartbeat)
         }.detach()
     }
 
@@ -82,47 +102,155 @@ final class Handover: Sendable {
         stopRequest.raise()
     }
 
-    private func run(_ first: Line?, _ heartbeat: borrowing Watchdog.Heartbeat) {
-        var line = first
-        var comparesUntil: MonotonicTime?
-        // An agent that forwards never waits for another one again.
+    /// An agent's way to the name.
+    private struct Search {
+        /// Whether the agent still leaves the packets to another one that may be there.
         var isNew = true
+        /// Until when somebody who cannot be asked may be an agent.
+        var heedsUntil: MonotonicTime?
+        /// From when on nobody is expected any more who has the name and listens soon.
+        private var deniedAt: MonotonicTime?
+        /// Until when time stamps are compared with the moment from which this agent forwards.
+        var comparesUntil: MonotonicTime?
+        /// Until when an agent that has ceded may still have the name.
+        var expectsNameUntil = MonotonicTime.zero
+        /// The agents that this one has followed; by the connection's end they know that it is gone.
+        var lines: [Line] = []
+        /// How often this agent has given way to one that has the name.
+        var yieldCount = 0
+
+        /// How often an agent that forwards gives way.
+        ///
+        /// Two agents that begin at the same time need it once. One that has the name and never takes part
+        /// must not keep another one from forwarding again and again.
+        private static let yieldCountMax = 3
+
+        /// Whether somebody has had the name for too long without listening.
+        var isNameDenied: Bool {
+            mutating get {
+                let time = deniedAt ?? .now + Handover.nameWait
+                deniedAt = time
+                return .now >= time
+            }
+        }
+
+        var mayYield: Bool { yieldCount < Self.yieldCountMax }
+
+        /// Has this agent never give way again.
+        mutating func endYielding() { yieldCount = Self.yieldCountMax }
+
+        mutating func keep(_ line: Line) {
+            lines = lines.suffix(Self.yieldCountMax) + [line]
+        }
+    }
+
+    private func run(_ first: Holder?, _ heartbeat: borrowing Watchdog.Heartbeat) {
+        var search = Search()
+        var first = first
         while !stop.isGiven {
             heartbeat.beat()
-            if isNew {
-                line = line ?? connect()
-                switch line.map({ follow($0, heartbeat) }) {
-                case .notHeard:
-                    line = nil
+            if let end = search.comparesUntil, .now >= end {
+                search.comparesUntil = nil
+                span.begin(at: 0)
+            }
+            if search.isNew {
+                let holder = first ?? findHolder()
+                first = nil
+                guard join(holder, &search, heartbeat) else {
                     _ = wait(for: Self.retryInterval)
                     continue
-                case .alone(let until), .tookOver(let until):
-                    (isNew, comparesUntil) = (false, until)
-                case nil: break
                 }
             }
-            guard !stop.isGiven else { return }
-            do throws(SystemError) {
-                let listener = try SequencedListener(atName: name)
-                isNew = false
-                if span.bounds.begin == .max {
-                    // An agent was there that had no time for this one, and is gone.
-                    span.begin(at: wallClockNanoseconds())
-                    comparesUntil = .now + HandoverTimes.comparison
-                }
-                role.settle()
-                lead(listener, comparesUntil, heartbeat)
-            } catch {
-                // One that has begun at the same time, or one that has not let go of the name yet.
-                if !isNew {
-                    role.settle()
-                    report("cannot be handed over from: \(error)")
-                }
-                _ = wait(for: Self.retryInterval)
+            guard !stop.isGiven else { break }
+            if let listener = try? SequencedListener(atName: name) {
+                beginAlone(&search)
+                lead(listener, search.comparesUntil, heartbeat)
+            } else if search.isNew, !search.isNameDenied {
+                // One that has begun at the same time, and can be asked soon.
+                _ = wait(for: Self.nameInterval)
+            } else {
+                beginAlone(&search)
+                giveWay(&search, heartbeat)
             }
         }
         // By its end the older agent knows that this one is gone.
-        withExtendedLifetime(line) {}
+        withExtendedLifetime(search.lines) {}
+    }
+
+    /// Does what a new agent does with whoever has the name.
+    ///
+    /// - Returns: Whether the name may be free, or this agent forwards.
+    private func join(
+        _ holder: Holder, _ search: inout Search, _ heartbeat: borrowing Watchdog.Heartbeat
+    ) -> Bool {
+        switch holder {
+        case .nobody: return true
+        case .other: beginAlone(&search)
+        case .unreachable:
+            let end = search.heedsUntil ?? .now + HandoverTimes.greeting
+            search.heedsUntil = end
+            guard .now >= end else {
+                span.begin(at: .max)
+                return false
+            }
+            beginAlone(&search)
+        case .own(let line):
+            search.heedsUntil = nil
+            span.begin(at: .max)
+            return record(follow(line, isForwarding: false, heartbeat), line, &search)
+        }
+        return true
+    }
+
+    /// Has this agent forward, and take its ports, since there is no other one to agree with.
+    private func beginAlone(_ search: inout Search) {
+        search.isNew = false
+        if span.bounds.begin == .max {
+            // An agent was there that had no time for this one, and is gone.
+            span.begin(at: wallClockNanoseconds())
+            search.comparesUntil = .now + HandoverTimes.comparison
+        }
+        role.settle()
+    }
+
+    /// Lets this agent, which forwards, agree with one of its user that has the name: only one is to forward.
+    private func giveWay(_ search: inout Search, _ heartbeat: borrowing Watchdog.Heartbeat) {
+        var isHeard = false
+        if search.mayYield {
+            switch findHolder() {
+            case .nobody:
+                if .now >= search.expectsNameUntil { report("a process has the name that does not listen") }
+            case .other, .unreachable: break
+            case .own(let line):
+                isHeard = record(follow(line, isForwarding: true, heartbeat), line, &search)
+                if isHeard { search.yieldCount += 1 }
+            }
+        } else {
+            report("another process has the name, and does not hand over: end it")
+        }
+        let isExpected = isHeard || .now < search.expectsNameUntil
+        _ = wait(for: isExpected ? Self.nameInterval : Self.retryInterval)
+    }
+
+    /// - Returns: Whether this agent forwards now.
+    private func record(
+        _ outcome: Successor.Outcome, _ line: Line, _ search: inout Search
+    ) -> Bool {
+        switch outcome {
+        case .notHeard:
+            if .now >= search.expectsNameUntil { report("it has not answered") }
+            return false
+        case .alone(let end): search.comparesUntil = end
+        case .refused(let end):
+            search.comparesUntil = end
+            search.endYielding()
+        case .tookOver(let end):
+            search.comparesUntil = end
+            search.expectsNameUntil = .now + Self.nameWait
+        }
+        search.isNew = false
+        search.keep(line)
+        return true
     }
 
     /// - Returns: Whether the agent stops.
@@ -142,38 +270,33 @@ final class Handover: Sendable {
 
 /// The newer agent.
 extension Handover {
-    /// Connects to the agent that forwards; nil if there is none.
-    ///
-    /// From then on this agent forwards nothing until they have agreed.
-    private func connect() -> Line? {
+    /// Connects to whoever has the name.
+    private func findHolder() -> Holder {
         do throws(SystemError) {
             let socket = try SequencedSocket(toName: name)
             let user = try socket.peerUser()
             guard user == effectiveUser() else {
                 report("a process of user \(user) has the name: end it, or give another name")
-                return nil
+                return .other
             }
-            span.begin(at: .max)
-            return Line(socket)
+            return .own(Line(socket))
         } catch {
-            if error.errno != .connectionRefused {
-                // One is there, and there are too many who want to speak to it.
-                span.begin(at: .max)
-                report("\(error)")
-            }
-            return nil
+            guard error.errno != .connectionRefused else { return .nobody }
+            // Too many want to speak to it, of whatever user it is.
+            report("\(error)")
+            return .unreachable
         }
     }
 
     /// Takes over from an agent.
     private func follow(
-        _ line: Line, _ heartbeat: borrowing Watchdog.Heartbeat
+        _ line: Line, isForwarding: Bool, _ heartbeat: borrowing Watchdog.Heartbeat
     ) -> Successor.Outcome {
         // Both agents ask for it; one is enough.
         let stamps = TransferBox(try? PacketStamps())
         defer { _ = stamps.take() }
-        var successor = Successor(now: .now)
-        carryOut(Successor.firstActions, on: line)
+        var successor = Successor(now: .now, isForwarding: isForwarding)
+        carryOut(successor.firstActions, on: line)
         while true {
             heartbeat.beat()
             if wait(for: line) { return .notHeard }
@@ -213,10 +336,11 @@ extension Handover {
                 "this agent forwards soon",
                 metadata: ["milliseconds": .number(HandoverTimes.lead.waitMilliseconds)])
         case .overlapping: logger.info("the other agent agrees")
-        case .ceding: break
-        case .over(.notHeard): report("it has not answered")
+        case .ceding, .over(.notHeard): break
         case .over(.alone):
             logger.warning("the other agent is gone, or does not answer: this one forwards")
+        case .over(.refused):
+            logger.warning("the other agent refuses to hand over: this one forwards beside it")
         case .over(.tookOver): logger.info("this agent has taken over")
         }
     }
@@ -278,13 +402,16 @@ extension Handover {
         actions += lead.predecessor.attend(at: .now)
         if actions.contains(.disconnect) { actions += loseNewer(&lead) }
         if lead.seeksName { actions += seekName(&lead) }
-        carryOut(actions, on: lead.line)
+        for action in actions {
+            carryOut([action], on: lead.line)
+            // The newer agent listens at the name as soon as it hears that this one has ceded.
+            if action == .cede { lead.listener = nil }
+        }
         if actions.contains(where: \.isBeginning) {
             lead.comparesUntil = .now + HandoverTimes.comparison
         }
         role.accompany(lead.predecessor.isAccompanied)
         log(actions)
-        if actions.contains(.cede) { lead.listener = nil }
         if !ready[.listener].isEmpty { accept(&lead) }
     }
 
@@ -388,8 +515,12 @@ extension HandoverAction {
 extension SequencedListener {
     /// Accepts a connection of this agent's user; nil for others, and if there is none.
     fileprivate func acceptOwn(pause: Duration) -> SequencedSocket? {
-        guard let socket = try? accept() else { return nil }
-        if (try? socket.peerUser()) == effectiveUser() { return socket }
+        do throws(SystemError) {
+            guard let socket = try accept() else { return nil }
+            if try socket.peerUser() == effectiveUser() { return socket }
+        } catch {
+            // There is no descriptor left, and the connection still waits.
+        }
         sleep(until: .now + pause)
         return nil
     }

@@ -103,6 +103,11 @@ package enum HandoverTimes {
     package static let patience = Duration.seconds(20)
     /// The wait after a proposal that was refused.
     package static let retry = Duration.seconds(1)
+    /// The proposals after whose refusal the newer agent forwards without an agreement.
+    ///
+    /// An agent agrees to the first one, or to one of the next when the node is busy. Who never does may be
+    /// no agent at all.
+    package static let withdrawalCountMax = 20
     /// How long an agent that is to stop waits for one that is about to take over.
     package static let stopWait = Duration.seconds(4)
     /// How long after the tail the newer agent waits for the older one's ports.

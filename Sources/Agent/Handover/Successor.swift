@@ -35,6 +35,8 @@ package struct Successor {
     package enum Outcome: Equatable, Sendable {
         /// The older agent had no time, or is not known to be there: ask again.
         case notHeard
+        /// The older agent has refused too often; the agent forwards beside it.
+        case refused(comparesUntil: MonotonicTime)
         /// The older agent is gone, or does not answer; time stamps are compared until then.
         case alone(comparesUntil: MonotonicTime)
         /// The agent forwards, and compares time stamps with the moment until then.
@@ -43,16 +45,26 @@ package struct Successor {
 
     /// The sensors that the older agent feeds.
     private var servedCount = 0
+    /// Whether this agent forwards until the other one answers.
+    private let isForwarding: Bool
+    /// The proposals that have been taken back.
+    private var withdrawalCount = 0
 
     /// Begins, at a time, with a connection to an older agent.
-    package init(now: MonotonicTime) {
+    ///
+    /// - Parameters:
+    ///   - now: The time.
+    ///   - isForwarding: Whether this agent forwards already, and gives way to one that answers.
+    package init(now: MonotonicTime, isForwarding: Bool = false) {
         phase = .greeting(until: now + HandoverTimes.greeting)
+        self.isForwarding = isForwarding
     }
 
     /// What is done first.
-    package static let firstActions: [HandoverAction] = [
-        .beginForwarding(at: .max), .send(HandoverMessage(.hello)),
-    ]
+    package var firstActions: [HandoverAction] {
+        let wait: [HandoverAction] = isForwarding ? [] : [.beginForwarding(at: .max)]
+        return wait + [.send(HandoverMessage(.hello))]
+    }
 
     /// Takes a message.
     package mutating func receive(
@@ -62,7 +74,7 @@ package struct Successor {
         case (.greeting, .welcome):
             servedCount = Int(clamping: message.value)
             phase = .waiting(since: now.monotonic, notBefore: now.monotonic)
-            return []
+            return isForwarding ? [.beginForwarding(at: .max)] : []
         case (.proposed(let proposal), .accept) where message.value == proposal.wall:
             guard now.monotonic + HandoverTimes.answerLeadMin <= proposal.monotonic else {
                 return withdraw(proposal, now)
@@ -89,12 +101,16 @@ package struct Successor {
         at now: HandoverMoment, servedCount: Int, servedCountMax: Int
     ) -> [HandoverAction] {
         switch phase {
+        case .greeting(let until) where now.monotonic >= until && isForwarding:
+            phase = .over(.notHeard)
+            return []
         case .greeting(let until) where now.monotonic >= until:
             phase = .over(.alone(comparesUntil: now.monotonic))
             return [.beginForwarding(at: 0)]
         case .waiting(let since, let notBefore) where now.monotonic >= notBefore:
             let hasPatience = now.monotonic - since < HandoverTimes.patience
-            let goal = min(self.servedCount, servedCountMax, hasPatience ? .max : 1)
+            // The older agent may feed none for a moment, and captures all the same.
+            let goal = max(1, min(self.servedCount, servedCountMax, hasPatience ? .max : 1))
             guard servedCount >= goal else { return [] }
             return propose(since: since, now)
         case .proposed(let proposal)
@@ -140,6 +156,11 @@ package struct Successor {
     private mutating func withdraw(
         _ proposal: Proposal, _ now: HandoverMoment
     ) -> [HandoverAction] {
+        withdrawalCount += 1
+        guard withdrawalCount < HandoverTimes.withdrawalCountMax else {
+            phase = .over(.refused(comparesUntil: now.monotonic + HandoverTimes.comparison))
+            return [.beginForwarding(at: now.wall), .send(HandoverMessage(.cancel))]
+        }
         phase = .waiting(since: proposal.since, notBefore: now.monotonic + HandoverTimes.retry)
         return [.beginForwarding(at: .max), .send(HandoverMessage(.cancel))]
     }
