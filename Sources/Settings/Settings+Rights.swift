@@ -25,8 +25,15 @@ extension Settings {
         http.map(\.port) + [passive?.listen.port, dataPorts?.lowerBound].compactMap { $0 }
     }
 
-    /// Whether settings name files, which may be anybody's.
+    /// Whether settings name files and folders, which may be anybody's; those that are the standard are root's.
     private var readsGivenFiles: Bool {
         passive?.passwordFile != nil || tls != nil || capture.selection.filterFile != nil
+            || Self.isGiven(nameFolder, .cniCache)
+            || Self.isGiven(capture.ciliumFolder, .ciliumTables)
+    }
+
+    private static func isGiven(_ folder: String?, _ setting: Setting) -> Bool {
+        guard let folder else { return false }
+        return setting.standard != .value(folder)
     }
 }

@@ -4,6 +4,10 @@ import Testing
 
 @Suite("The rights of an agent")
 struct RightsTests {
+    /// What files of other users need.
+    private static let reading =
+        Capability.dacReadSearch.isHeld ? "CAP_DAC_READ_SEARCH" : "CAP_DAC_OVERRIDE"
+
     @Test(
         "are those that its settings need",
         arguments: [
@@ -15,6 +19,9 @@ struct RightsTests {
             (["PODWIRE_DATA_PORTS": "1000-1100"], ["CAP_NET_BIND_SERVICE"]),
             (["PODWIRE_LISTEN": "10.0.0.1:1023"], ["CAP_NET_BIND_SERVICE"]),
             (["PODWIRE_LISTEN": "10.0.0.1:2002"], []),
+            (["PODWIRE_CNI_CACHE": "off", "PODWIRE_CILIUM_TABLES": "off"], []),
+            (["PODWIRE_CNI_CACHE": "/srv/cni"], [reading]),
+            (["PODWIRE_CILIUM_TABLES": "/srv/tables"], [reading]),
         ] as [([String: String], [String])])
     func rights(variables: [String: String], more: [String]) throws {
         let least = ["EXTRAHOP_SENSOR_IP": "192.0.2.1", "PODNET": "10.244.0.0/16"]
