@@ -47,8 +47,6 @@ final class Handover: Sendable {
     private static let retryInterval = Duration.milliseconds(500)
     /// The wait before an agent tries again to listen at a name that is about to be free.
     private static let nameInterval = Duration.milliseconds(10)
-    /// How long the name of an agent that has ceded is about to be free.
-    private static let nameWait = Duration.seconds(1)
     /// The wait behind a connection that is refused, so that many of them cost little.
     private static let refusalPause = Duration.milliseconds(20)
 
@@ -62,14 +60,7 @@ final class Handover: Sendable {
         stopRequest = try Event()
     }
 
-    /// A connection, which loops can hand on.
-    private final class Line {
-        let socket: SequencedSocket
-
-        init(_ socket: consuming SequencedSocket) { self.socket = socket }
-    }
-
-    /// Who has the name.
+    /// The process that has the name.
     private enum Holder {
         case nobody
         /// An agent of this one's user.
@@ -100,48 +91,6 @@ final class Handover: Sendable {
     func requestStop() {
         isStopRequested.set(true)
         stopRequest.raise()
-    }
-
-    /// An agent's way to the name.
-    private struct Search {
-        /// Whether the agent still leaves the packets to another one that may be there.
-        var isNew = true
-        /// Until when somebody who cannot be asked may be an agent.
-        var heedsUntil: MonotonicTime?
-        /// From when on nobody is expected any more who has the name and listens soon.
-        private var deniedAt: MonotonicTime?
-        /// Until when time stamps are compared with the moment from which this agent forwards.
-        var comparesUntil: MonotonicTime?
-        /// Until when an agent that has ceded may still have the name.
-        var expectsNameUntil = MonotonicTime.zero
-        /// The agents that this one has followed; by the connection's end they know that it is gone.
-        var lines: [Line] = []
-        /// How often this agent has given way to one that has the name.
-        var yieldCount = 0
-
-        /// How often an agent that forwards gives way.
-        ///
-        /// Two agents that begin at the same time need it once. One that has the name and never takes part
-        /// must not keep another one from forwarding again and again.
-        private static let yieldCountMax = 3
-
-        /// Whether somebody has had the name for too long without listening.
-        var isNameDenied: Bool {
-            mutating get {
-                let time = deniedAt ?? .now + Handover.nameWait
-                deniedAt = time
-                return .now >= time
-            }
-        }
-
-        var mayYield: Bool { yieldCount < Self.yieldCountMax }
-
-        /// Has this agent never give way again.
-        mutating func endYielding() { yieldCount = Self.yieldCountMax }
-
-        mutating func keep(_ line: Line) {
-            lines = lines.suffix(Self.yieldCountMax) + [line]
-        }
     }
 
     private func run(_ first: Holder?, _ heartbeat: borrowing Watchdog.Heartbeat) {
@@ -177,7 +126,7 @@ final class Handover: Sendable {
         withExtendedLifetime(search.lines) {}
     }
 
-    /// Does what a new agent does with whoever has the name.
+    /// Joins the process that has the name, as a new agent does.
     ///
     /// - Returns: Whether the name may be free, or this agent forwards.
     private func join(
@@ -195,7 +144,7 @@ final class Handover: Sendable {
             }
             beginAlone(&search)
         case .own(let line):
-            search.heedsUntil = nil
+            search.heedAgent()
             span.begin(at: .max)
             return record(follow(line, isForwarding: false, heartbeat), line, &search)
         }
@@ -219,7 +168,9 @@ final class Handover: Sendable {
         if search.mayYield {
             switch findHolder() {
             case .nobody:
-                if .now >= search.expectsNameUntil { report("a process has the name that does not listen") }
+                if .now >= search.expectsNameUntil {
+                    report("a process has the name that does not listen")
+                }
             case .other, .unreachable: break
             case .own(let line):
                 isHeard = record(follow(line, isForwarding: true, heartbeat), line, &search)
@@ -246,7 +197,7 @@ final class Handover: Sendable {
             search.endYielding()
         case .tookOver(let end):
             search.comparesUntil = end
-            search.expectsNameUntil = .now + Self.nameWait
+            search.expectsNameUntil = .now + Search.nameWait
         }
         search.isNew = false
         search.keep(line)
@@ -270,7 +221,7 @@ final class Handover: Sendable {
 
 /// The newer agent.
 extension Handover {
-    /// Connects to whoever has the name.
+    /// Finds the process that has the name, and connects to it.
     private func findHolder() -> Holder {
         do throws(SystemError) {
             let socket = try SequencedSocket(toName: name)
