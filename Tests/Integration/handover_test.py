@@ -244,6 +244,9 @@ class ReplaceTest(HandoverCase):
             older = self.replace()
             # It has to be told to stop, or it would be started again.
             self.assertIsNone(older.process.poll())
+            # A name that is free a little later is nothing to warn of.
+            for agent in (older, self.agent):
+                self.assertNotIn("no handover with another agent", agent.text())
             self.has_ended(older)
             # The endpoint belongs to the one that forwards.
             self.endpoint.await_page("/readyz", 200, "ready")
