@@ -711,7 +711,7 @@ class CommandLineTest(unittest.TestCase):
                              ("doctor", {"--strict", "--json", "--manifest"})):
             text = run(PODWIRE, command, "--help").stdout
             options = set(re.findall(r"(?m)^  (--[a-z-]+)", text))
-            self.assertEqual(options, own | {"--version"})
+            self.assertEqual(options, own | {"--no-color", "--version"})
             self.assertIn("all options of `podwire agent`", " ".join(text.split()))
             self.assertIn("--frames <wire|raw>", run(PODWIRE, command, "--help-hidden").stdout)
         text = run(PODWIRE, "agent", "--help").stdout
