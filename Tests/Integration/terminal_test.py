@@ -31,6 +31,13 @@ class LiveTableTest(CollectorCase):
         self.addCleanup(screen.close)
         return screen
 
+    def clear(self, screen):
+        """Ends a collector and its agents, for another one to take its port."""
+        screen.close()
+        for agent in self.agents:
+            agent.close()
+        self.agents.clear()
+
     def agents_of(self, screen, count):
         """So many agents, which all capture."""
         screen.await_line("waiting for agents")
@@ -67,7 +74,8 @@ class LiveTableTest(CollectorCase):
         for columns, lines in ((80, 24), (60, 10), (300, 60), (70, 8)):
             with self.subTest(columns=columns, lines=lines):
                 screen = self.screen("-o", self.file, columns=columns, lines=lines)
-                agents = self.agents_of(screen, 30)
+                self.addCleanup(self.clear, screen)
+                self.agents_of(screen, 30)
                 screen.await_line("^total ")
                 self.wait(lambda: "capturing" in screen.display()[-2] or "more" in
                           screen.display()[-2], "no row")
@@ -79,9 +87,7 @@ class LiveTableTest(CollectorCase):
                 text = screen.scrollback() + screen.display()
                 self.assertEqual(len([line for line in text if line.startswith("AGENT")]), 1, text)
                 self.assertTrue(all(len(line) <= columns for line in text), text)
-                for agent in agents:
-                    agent.close()
-                self.agents.clear()
+            self.doCleanups()
 
     def test_it_follows_a_window_that_changes_its_size(self):
         screen = self.screen("-o", self.file, columns=120, lines=30)
@@ -132,9 +138,7 @@ class LiveTableTest(CollectorCase):
                 screen.await_line("^total ")
                 self.assertEqual(bool(EMPHASIS.search(screen.output())), has_colours)
                 screen.end()
-                for agent in self.agents:
-                    agent.close()
-                self.agents.clear()
+            self.clear(screen)
 
     def test_a_terminal_that_cannot_move_its_cursor_gets_lines(self):
         screen = self.screen("-o", self.file, TERM="dumb")

@@ -78,7 +78,8 @@ class Screen:
     def output(self):
         """All that was written."""
         with self.lock:
-            return self.bytes.decode()
+            # The last character may have come in part.
+            return self.bytes.decode(errors="ignore")
 
     def await_line(self, pattern):
         """Waits until the window shows a line, and returns all lines."""
@@ -99,9 +100,12 @@ class Screen:
         return code
 
     def close(self):
+        if self.controller is None:
+            return
         self.process.kill()
         self.wait()
         os.close(self.controller)
+        self.controller = None
 
 
 def printed(namespace, *arguments, columns, **variables):
