@@ -4,6 +4,7 @@ Each *_test.py runs alone, as `python3 -B Tests/Integration/X_test.py`, with POD
 """
 
 import pathlib
+import signal
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -20,6 +21,9 @@ import places  # noqa: E402
 import python_lint  # noqa: E402
 import steps  # noqa: E402
 import traffic  # noqa: E402
+
+# Whoever starts the tests may ignore SIGHUP, as nohup(1) does, and programs inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 __all__ = ["HERE", "INTEGRATION", "ROOT", "TOOLS", "captures", "house", "places", "python_lint",
            "sizes", "steps", "traffic"]
