@@ -315,7 +315,8 @@ class FlowsTest(CollectorCase):
         output = pathlib.Path(self.folder.name) / "top"
         with open(output, "wb") as file:
             self.collector = subprocess.Popen(
-                command_in(self.namespace, PODWIRE, "top", "--sort", "client"), stdout=file, stderr=inside)
+                command_in(self.namespace, PODWIRE, "top", "--sort", "client"), stdout=file, stderr=inside,
+                env={**os.environ, "TERM": "xterm"})
         os.close(inside)
         shown = ""
 
@@ -332,8 +333,9 @@ class FlowsTest(CollectorCase):
         result = output.read_text()
         self.assertIn("60 packets, 30 conversations", result)
         self.assertIn("0-web.shop", result)
-        # What follows on an erasure is a table, until the next one.
-        tables = [re.sub("\r", "", part).split("\n") for part in re.split("\x1b\\[\\d+F\x1b\\[J", shown)]
+        # What follows on a way up is a table, until the next one.
+        tables = [re.sub("\x1b\\[[?0-9;]*[A-Za-z]|\r", "", part).split("\n")
+                  for part in re.split("\x1b\\[\\d+F", shown)]
         tables = [lines for lines in tables if "30 conversations" in lines[0]]
         self.assertTrue(tables)
         for lines in tables[:-1]:

@@ -91,7 +91,8 @@ class RecordingCase(CollectorCase):
 
         self.collector = subprocess.Popen(
             command_in(self.namespace, *words), stdin=inside, stderr=inside,
-            stdout=standard_output or inside, preexec_fn=take_terminal)
+            stdout=standard_output or inside, preexec_fn=take_terminal,
+            env={**os.environ, "TERM": "xterm"})
         os.close(inside)
         return terminal
 
