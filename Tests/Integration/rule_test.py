@@ -247,7 +247,7 @@ class RuleTest(ClusterCase):
         text = self.explain(1, "--file", path, "--edge", a1)
         rows = self.table(text, "FIRST ")
         self.assertEqual(rows[0][1:], ["syn", A1, "10.244.2.99:81", "3", "late"])
-        self.assertEqual(rows[-1], ["and 6 more; --json lists all"])
+        self.assertEqual(rows[-1], ["… and 6 more; --json lists all"])
         self.assertIn("30 requests between pods held: 2 answered, 28 unanswered", text)
 
     def test_explain_counts_what_a_file_has(self):

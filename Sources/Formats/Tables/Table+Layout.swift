@@ -25,16 +25,15 @@ extension Table {
             return Layout(
                 places: places, widths: places.map { natural[$0] }, hasSentencesBelow: false)
         }
-        let hasSentences = columns.last?.form == .sentence
-        // Beside the others, a sentence needs some room. Below them it needs none.
-        let beside = leaving(out: places, natural, fitting: width)
-        if hasSentences, Self.sum(beside.map { least(natural, $0) }) > width {
-            places = leaving(out: Array(places.dropLast()), natural, fitting: width)
-            return Layout(
-                places: places, widths: shrunk(places, natural, to: width), hasSentencesBelow: true)
-        }
+        // Beside the others, a sentence needs some room. Below them it needs none, so nothing is left out
+        // for it.
+        let isBelow =
+            columns.last?.form == .sentence
+            && Self.sum(places.map { least(natural, $0) }) > width
+        if isBelow { places.removeLast() }
+        places = leaving(out: places, natural, fitting: width)
         return Layout(
-            places: beside, widths: shrunk(beside, natural, to: width), hasSentencesBelow: false)
+            places: places, widths: shrunk(places, natural, to: width), hasSentencesBelow: isBelow)
     }
 
     /// The width of a row.

@@ -30,8 +30,10 @@ package struct Window: Equatable, Sendable {
     }
 
     /// The window with no more columns than sentences have; for tables that end with one.
+    ///
+    /// A program that reads a table has each row on a line.
     package var ofSentences: Window {
-        Window(width: sentenceWidth, height: height, hasColors: hasColors)
+        Window(width: width.map { _ in sentenceWidth }, height: height, hasColors: hasColors)
     }
 
     /// A text with an emphasis, where the window has any (ECMA-48, SGR).
