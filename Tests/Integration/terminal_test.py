@@ -211,7 +211,7 @@ class StaticTest(unittest.TestCase):
 
     def test_explanations(self):
         self.check("explain", "--pod-network", PODNET, "tcp", "10.244.1.2:40000",
-                   "10.244.2.3:80", words=("REPORTED", "WHY"))
+                   "10.244.2.3:80", words=("REPORTED", "DIRECTION", "has the lower port"))
 
     def test_programs_and_filters(self):
         self.check("filter", "port 53 and net 10.0.0.0/8", words=("ret",))
