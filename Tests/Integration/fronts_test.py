@@ -257,17 +257,23 @@ class FrontTest(ClusterCase):
         self.call(FRONTS[2:3], count=2)
         self.serve("node1", SERVER, 9000)
         endpoint = Endpoint(agent.namespace)
-        endpoint.settled()
-        before = endpoint.metrics().sum("podwire_frames_punted_total")
-        self.call([("the node itself", GATEWAY, 9000, None)], count=500, ports=(0,))
-        endpoint.settled()
-        punted = endpoint.metrics().sum("podwire_frames_punted_total") - before
+        rounds = []
+
+        def is_decided_in_the_kernel():
+            endpoint.settled()
+            before = endpoint.metrics().sum("podwire_frames_punted_total")
+            self.call([("the node itself", GATEWAY, 9000, None)], count=500, ports=(0,))
+            endpoint.settled()
+            rounds.append(endpoint.metrics().sum("podwire_frames_punted_total") - before)
+            return rounds[-1] < 50
+
+        # The edge's program learns of a front a moment after the call.
+        wait_until(is_decided_in_the_kernel, lambda: f"frames that were punted: {rounds}")
         self.end(collector, agent)
         to_node = [frame for frame in self.frames() if 9000 in (
             frame.source_port, frame.destination_port) and frame.payload]
         # Requests and replies over TCP and UDP.
-        self.assertEqual(len(to_node), 2000)
-        self.assertLess(punted, 50)
+        self.assertEqual(len(to_node), 2000 * len(rounds))
 
 
 # Calls over TCP and UDP, and waits for each echo.
