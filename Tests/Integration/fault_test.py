@@ -47,7 +47,8 @@ class SensorTest(FeedCase):
 
     def test_a_sensor_that_dies_while_its_wire_is_cut(self):
         """So nobody says that it is gone before the wire is there again."""
-        self.start()
+        # Short sessions have their lines at level debug.
+        self.start(PODWIRE_LOG_LEVEL="debug")
         victim, other = self.sensors
         self.bed.ip("sensor0", "link", "set", "eth0", "down")
         victim.kill()
@@ -213,7 +214,8 @@ class SensorTest(FeedCase):
         """By a sensor that is killed, by one that leaves without a word, and by a wire."""
         certificate, key = self.certificate()
         self.start(forms=("tls", "tls"), certificate=certificate,
-                   PODWIRE_TLS_CERTIFICATE=certificate, PODWIRE_TLS_KEY=key)
+                   PODWIRE_TLS_CERTIFICATE=certificate, PODWIRE_TLS_KEY=key,
+                   PODWIRE_LOG_LEVEL="debug")
         victim, other = self.sensors
         victim.say("read nothing")
         self.await_sent(10_000)
