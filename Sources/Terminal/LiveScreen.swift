@@ -46,7 +46,7 @@ package struct LiveScreen {
 
     /// The window for the next text: all columns, and all lines but one.
     ///
-    /// That one is left to the cursor: a text that is higher could not be drawn over.
+    /// The last line is the cursor's: a text that is higher could not be drawn over.
     package var window: Window {
         let window = Window(of: fileDescriptor, allowsColors: allowsColors)
         return Window(

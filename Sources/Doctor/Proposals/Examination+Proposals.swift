@@ -28,7 +28,7 @@ extension Examination {
 
     /// The networks of this node and those that it has routes to, which are no services'.
     ///
-    /// Those that contain one of the services' addresses are left out: such a route goes by way of a
+    /// Networks that contain one of the services' addresses are left out: such a route goes by way of a
     /// wider network, or of the services themselves.
     func networksWithout(_ services: [IPAddress]) -> [IPNetwork] {
         guard let node else { return [] }
