@@ -70,10 +70,8 @@ struct AgentTable {
 
     private static func cells(_ counts: Counts?) -> [Table.Cell] {
         guard let counts else { return Array(repeating: "", count: 5) }
-        let lost =
-            counts.lostPacketCount == 0 && counts.lostDatagramCount > 0
-            ? Wording.count(Int(clamping: counts.lostDatagramCount), "datagram")
-            : "\(counts.lostPacketCount)"
+        let lost = SourceStatistics.lostText(
+            packetCount: counts.lostPacketCount, datagramCount: counts.lostDatagramCount)
         return [
             "\(counts.packetCount)", "\(counts.packetsPerSecond)",
             "\(ByteCount(counts.bytesPerSecond))",

@@ -69,7 +69,11 @@ package struct SourceStatistics: Equatable, Sendable {
 
     /// Packets lost on the way, or datagrams if the packets have no numbers.
     var lost: String {
-        lostPacketCount == 0 && lostDatagramCount > 0
-            ? Wording.count(Int(clamping: lostDatagramCount), "datagram") : "\(lostPacketCount)"
+        Self.lostText(packetCount: lostPacketCount, datagramCount: lostDatagramCount)
+    }
+
+    static func lostText(packetCount: UInt64, datagramCount: UInt64) -> String {
+        packetCount == 0 && datagramCount > 0
+            ? Wording.count(Int(clamping: datagramCount), "datagram") : "\(packetCount)"
     }
 }
