@@ -4,8 +4,8 @@ import Synchronization
 /// A log handler behind a gate, for the lines of a session that may be one more failure.
 ///
 /// While the gate is closed only errors pass. Who asks for `debug` or `trace` gets all lines.
-package struct GatedLogHandler: LogHandler {
-    private var base: any LogHandler
+package struct GatedLogHandler: LayeredLogHandler {
+    package var base: any LogHandler
     private let gate: LogGate
 
     /// A logger behind a gate; copies of it share the gate.
@@ -13,24 +13,6 @@ package struct GatedLogHandler: LogHandler {
         var logger = logger
         logger.handler = Self(base: logger.handler, gate: gate)
         return logger
-    }
-
-    /// The metadata of the handler underneath.
-    package var metadata: Logger.Metadata {
-        get { base.metadata }
-        set { base.metadata = newValue }
-    }
-
-    /// The level of the handler underneath.
-    package var logLevel: Logger.Level {
-        get { base.logLevel }
-        set { base.logLevel = newValue }
-    }
-
-    /// A value of the metadata.
-    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { base[metadataKey: key] }
-        set { base[metadataKey: key] = newValue }
     }
 
     /// Passes on an event if the gate is open.

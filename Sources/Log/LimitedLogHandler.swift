@@ -6,8 +6,8 @@ package import Time
 /// A log handler that passes on as many lines as a budget allows.
 ///
 /// It is for lines that peers cause, or pods by coming and going, which must not fill a disk.
-package struct LimitedLogHandler: LogHandler {
-    private var base: any LogHandler
+package struct LimitedLogHandler: LayeredLogHandler {
+    package var base: any LogHandler
     private let budget: LogBudget
     private let now: @Sendable () -> MonotonicTime
 
@@ -29,24 +29,6 @@ package struct LimitedLogHandler: LogHandler {
 
     /// The most lines at once by default: more than an agent with its clients writes at its start.
     package static let lineCountMaxOfPeers = 200
-
-    /// The metadata of the handler underneath.
-    package var metadata: Logger.Metadata {
-        get { base.metadata }
-        set { base.metadata = newValue }
-    }
-
-    /// The level of the handler underneath.
-    package var logLevel: Logger.Level {
-        get { base.logLevel }
-        set { base.logLevel = newValue }
-    }
-
-    /// A value of the metadata.
-    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { base[metadataKey: key] }
-        set { base[metadataKey: key] = newValue }
-    }
 
     /// Passes on an event if the budget allows, with the number of those left out before it.
     package func log(event: LogEvent) {
