@@ -185,8 +185,10 @@ class RuleTest(ClusterCase):
         self.assertTrue(any("sends from 10.77.0.1" in remark for remark in found["remarks"]), found)
         found = json.loads(self.explain(1, "tcp", f"{A1}:40000", "192.168.100.2:30082", "--json"))
         self.assertTrue(any("If 192.168.100.2 is a node" in remark for remark in found["remarks"]), found)
-        for line in self.explain(1, "tcp", f"{A1}:40000", "10.244.2.3:80").splitlines():
-            self.assertLessEqual(len(line), 80, line)
+        # Rows are whole where a program reads them; what is for people alone is broken.
+        for part in self.explain(1, "tcp", f"{A1}:40000", "10.244.2.3:80").split("\n\n"):
+            if part.split(" ")[0] not in ("EDGE", "ANSWER"):
+                self.assertLessEqual(max(map(len, part.splitlines())), 80, part)
 
     def test_explain_knows_a_call_that_goes_on(self):
         self.serve("b1", SERVER, "10.244.1.3", 50052)
@@ -270,9 +272,9 @@ class RuleTest(ClusterCase):
         wait_until(are_recorded, lambda: f"tcpdump has not recorded all, but {expected}")
         recorder.terminate()
         recorder.wait()
-        rows = [line.split("  ") for line in self.explain(1, "--file", path).splitlines()]
-        counts = {line[-1].split(":")[0]: int(line[0]) for line in rows if len(line) > 3
-                  and line[0].isdigit()}
+        text = self.explain(1, "--file", path)
+        rows = [re.split("  +", line.strip()) for line in text.splitlines()]
+        counts = {row[-1].split(":")[0]: int(row[0]) for row in rows if len(row) == 5 and row[0].isdigit()}
         self.assertEqual(counts, expected)
         # The whole program has a comment for each line, and ends with its three ends.
         lines = [line for line in self.explain(1, "--program", a1).splitlines()

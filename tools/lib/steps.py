@@ -94,15 +94,16 @@ STEPS = (
     integration("files", "capture files of other programs, and some that are made to do harm"),
     integration("collector", "the collector, and agents that misbehave"),
     integration("terminal", "tables, findings and live views on terminals of all sizes", "venv",
-                venv=TERMINAL),
-    integration("recording", "the collector's files, and how it ends: signals, full disks, readers that go"),
+                venv=TERMINAL, beside=WAITS),
+    integration("recording", "the collector's files, and how it ends: signals, full disks, readers that go",
+                beside=WAITS),
     integration("outputs", "what the collector passes on, and programs that read it", "outputs"),
     integration("tunnels", "what the collector passes on as frames: an interface, and tunnels",
                 "tunnels"),
     integration("order", "the order and the names in what the collector writes"),
     integration("selection", "filters in words, whole flows, and the payload of long flows"),
     integration("own_feed", "daemons that would capture what they send to the collector"),
-    integration("log", "the log, also where nobody reads it"),
+    integration("log", "the log, also where nobody reads it", beside=WAITS),
     integration("failures", "what keeps agent and collector apart, as both logs say it; how commands fail"),
     integration("passive", "clients that dial the agent, logins and TLS"),
     integration("opener", "the opener: its rights, its socket, and agents that misbehave"),
@@ -121,9 +122,9 @@ STEPS = (
     integration("tap", "edges that are captured inside their pods"),
     step("demo-tap", "the demo with edges that are captured inside their pods",
          "env PODWIRE_TAP=pod tools/lib/demo-test bridge", ("testbed", "demo", "integration"),
-         binary=True),
-    integration("doctor", "what the doctor finds"),
-    integration("http", "metrics, probes, and who wants to hurt them"),
+         binary=True, beside=WAITS),
+    integration("doctor", "what the doctor finds", beside=WAITS),
+    integration("http", "metrics, probes, and who wants to hurt them", beside=WAITS),
     integration("sensors", "twenty nodes that share four sensors, which come and go", beside=WAITS),
     integration("vxlan", "sensors at the end of a tunnel, beside one over RPCAP"),
     integration("fault", "faults of sensors, networks, nodes and the agent itself"),
@@ -140,10 +141,10 @@ STEPS = (
          "tools/bench --quick --only delay,idle --rounds 1 --json /dev/null",
          ("build", "testbed", "integration"), binary=True, alone=True),
     *(step(f"demo-{network}", f"the demo on a {network} network", f"tools/lib/demo-test {network}",
-           ("testbed", "demo", "integration"), binary=True)
+           ("testbed", "demo", "integration"), binary=True, beside=WAITS)
       for network in ("bridge", "ptp", "vxlan")),
     *(step(f"demo-{network}", f"the demo on a {network} network", f"tools/lib/demo-test {network}",
-           ("testbed", "ebpf", "demo", "integration"), binary=True)
+           ("testbed", "ebpf", "demo", "integration"), binary=True, beside=WAITS)
       for network in ("ebpf-nat", "ebpf-peer", "ebpf-peer-macs")),
 )
 
@@ -259,7 +260,8 @@ class Runner:
         self.venv_locks = {kind: threading.Lock() for kind in PYTHON_PACKAGES}
 
     def run_all(self, wanted, times):
-        """Runs steps, those that may run beside others on a thread of their own."""
+        """Runs steps: those that may run beside others from the begin on, each kind on a thread of its own, and
+        those that run alone at the end."""
         waiting = []
 
         def await_others():
@@ -271,10 +273,10 @@ class Runner:
             pools = {kind: stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
                      for kind in (COMPILES, WAITS)}
             try:
-                for step in wanted:
+                waiting += [(step, pools[step.beside].submit(self.repeat, step, times))
+                            for step in wanted if step.beside]
+                for step in sorted(wanted, key=lambda step: step.alone):
                     if step.beside:
-                        job = pools[step.beside].submit(self.repeat, step, times)
-                        waiting.append((step, job))
                         continue
                     if step.alone:
                         await_others()
@@ -332,13 +334,15 @@ class Runner:
         self.install(["build"])
         print("\n== the release build, for the steps that follow", flush=True)
         begin = time.monotonic()
-        done = subprocess.run(["tools/lib/release"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        self.rows.append(("(build)", "ok" if done.returncode == 0 else "FAILED", "",
-                          time.monotonic() - begin))
-        if done.returncode != 0:
+        with subprocess.Popen(["tools/lib/release"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            path = process.stdout.read().strip()
+            code, cpu_seconds = wait_for(process)
+        self.rows.append(("(build)", "ok" if code == 0 else "FAILED", "", time.monotonic() - begin,
+                          cpu_seconds))
+        if code != 0:
             self.build_failure = Failure("there is no release build to test")
             raise self.build_failure
-        self.environment["PODWIRE"] = done.stdout.strip()
+        self.environment["PODWIRE"] = path
 
     def make_venv(self, kind):
         """A Python with the packages of a kind, as the first on the path."""
@@ -373,7 +377,8 @@ class Runner:
         return {**self.environment, **(self.make_venv(step.venv) if step.venv else {})}
 
     def run(self, step):
-        """Runs a step once, shows what it says, and returns its count and the file with its output."""
+        """Runs a step once, shows what it says, and returns its count, the file with its output, and its CPU
+        time in seconds."""
         shown = [f"\n== {step.name}: {step.summary}\n"]
 
         def show(line):
@@ -392,17 +397,17 @@ class Runner:
                 show_all()
             environment = self.prepare(step)
             with open(log, "w") as file:
-                lines, code = self.watch(step, environment, file, show)
+                lines, code, cpu_seconds = self.watch(step, environment, file, show)
         except Failure as failure:
             show(f"{step.name} cannot be run: {failure}\n")
             log.write_text(f"{failure}\n")
-            return Count(failed=1), log
+            return Count(failed=1), log, 0
         finally:
             show_all()
-        return COUNTERS[step.count](lines, code), log
+        return COUNTERS[step.count](lines, code), log, cpu_seconds
 
     def watch(self, step, environment, file, show):
-        """Runs a step's command, and returns its lines and its exit code."""
+        """Runs a step's command, and returns its lines, its exit code and its CPU time in seconds."""
         process = subprocess.Popen(
             step.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
@@ -426,7 +431,7 @@ class Runner:
                 file.write(line)
                 if not NOISE.match(line):
                     show(line)
-            return lines, process.wait()
+            return lines, *wait_for(process)
         except BaseException:
             kill(process)
             raise
@@ -437,12 +442,13 @@ class Runner:
 
     def repeat(self, step, times):
         """Runs a step some times, and returns its count and the output of a run that failed."""
-        total, bad, failed_log, begin = Count(), 0, None, time.monotonic()
+        total, bad, failed_log, cpu_total, begin = Count(), 0, None, 0, time.monotonic()
         for turn in range(1, times + 1):
             if self.is_over:
                 break
-            count, log = self.run(step)
+            count, log, cpu_seconds = self.run(step)
             total += count
+            cpu_total += cpu_seconds
             if count.failed:
                 bad += 1
                 failed_log = log.rename(log.with_suffix(f".{turn}.log"))
@@ -450,18 +456,20 @@ class Runner:
         result = "FAILED" if bad else "skipped" if total.skipped and not total.passed else "ok"
         if times > 1:
             result += f", {times - bad} of {times} runs passed"
-        self.rows.append((step.name, result, str(total), time.monotonic() - begin))
+        self.rows.append((step.name, result, str(total), time.monotonic() - begin, cpu_total))
         return total, failed_log
 
     def show(self):
-        """What each step came to, and how long it took."""
-        width = max(len(row[0]) for row in self.rows)
-        middle = max(len(row[1]) for row in self.rows)
-        last = max(len(row[2]) for row in self.rows)
+        """What each step came to, how long it took, and how much of a CPU's time: one that takes little of it
+        may run beside others."""
+        rows = [("STEP", "RESULT", "TESTS", "TIME", "CPU TIME")]
+        rows += [(*words, clock(seconds), clock(cpu_seconds)) for *words, seconds, cpu_seconds in self.rows]
+        widths = [max(map(len, column)) for column in zip(*rows)]
         print()
-        for name, result, count, seconds in self.rows:
-            print(f"{name:{width}}  {result:{middle}}  {count:{last}}  "
-                  f"{int(seconds) // 60:3}:{int(seconds) % 60:02}")
+        for row in rows:
+            left = [f"{cell:{width}}" for cell, width in zip(row[:3], widths)]
+            right = [f"{cell:>{width}}" for cell, width in zip(row[3:], widths[3:])]
+            print("  ".join(left + right))
 
 
 def give_way(process):
@@ -469,6 +477,19 @@ def give_way(process):
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PGRP, process.pid, LOWEST_PRIORITY)
         pathlib.Path(f"/proc/{process.pid}/autogroup").write_text(str(LOWEST_PRIORITY))
+
+
+def wait_for(process):
+    """Waits for a process, and returns its exit code and its CPU time in seconds: its own, and that of all
+    for which it has waited."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_utime + usage.ru_stime
+
+
+def clock(seconds):
+    """A time in minutes and seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 def kill(process):
