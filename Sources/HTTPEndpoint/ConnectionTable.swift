@@ -4,17 +4,17 @@ import NIOCore
 ///
 /// It belongs to the event loop.
 final class ConnectionTable {
-    private let answer: @Sendable (String) -> Response?
+    private let answer: @Sendable (RequestTarget) -> Response?
     private var handlers: [HTTPConnectionHandler] = []
 
     /// The most connections: for a scraper or two, the kubelet's probes and a few people.
     static let countMax = 32
 
-    init(_ answer: @escaping @Sendable (String) -> Response?) { self.answer = answer }
+    init(_ answer: @escaping @Sendable (RequestTarget) -> Response?) { self.answer = answer }
 
-    /// The response to a request for a path.
-    func response(to path: String) -> Response {
-        answer(path) ?? Response("there is no such page; / lists the pages\n", .notFound)
+    /// The response to a request.
+    func response(to target: RequestTarget) -> Response {
+        answer(target) ?? Response("there is no such page; / lists the pages\n", .notFound)
     }
 
     /// Adds a connection, and closes another one if there are too many then.

@@ -82,10 +82,9 @@ final class HTTPConnectionHandler: ChannelInboundHandler {
         case .end:
             guard let head else { return }
             table.markActive(self)
-            let path = head.uri.prefix { $0 != "?" }
             // Behind a request to upgrade the decoder reads nothing any more.
             let isLast = !head.isKeepAlive || head.headers.contains(name: "upgrade")
-            send(table.response(to: String(path)), to: head, isLast: isLast)
+            send(table.response(to: RequestTarget(head.uri)), to: head, isLast: isLast)
         }
     }
 

@@ -13,7 +13,7 @@ package struct HTTPServer: Sendable {
     private let places: [Place]
     private let gate: HTTPGate
     private let retryInterval: TimeAmount
-    private let answer: @Sendable (String) -> Response?
+    private let answer: @Sendable (RequestTarget) -> Response?
 
     /// An address at which the server listens.
     package struct Place: Sendable {
@@ -55,11 +55,11 @@ package struct HTTPServer: Sendable {
     ///   - places: Where it listens.
     ///   - gate: Closes and opens the server.
     ///   - retrySeconds: The wait before a place is tried again that could not be opened, or has ended.
-    ///   - answer: Returns the response for a path without its query, or nil if there is no such
-    ///     page. The server's thread calls it, and waits for it.
+    ///   - answer: Returns the response to a request, or nil if there is no such page. The server's
+    ///     thread calls it, and waits for it.
     package init(
         _ places: [Place], gate: HTTPGate = HTTPGate(), retrySeconds: Int64,
-        answer: @escaping @Sendable (String) -> Response?
+        answer: @escaping @Sendable (RequestTarget) -> Response?
     ) {
         (self.places, self.gate) = (places, gate)
         retryInterval = .seconds(retrySeconds)

@@ -15,7 +15,7 @@ extension Setting {
         udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, filter, filterFile,
         flowSample,
         cutoff, ringMemory, queueMemory,
-        rateLimit, processors, niceness, http, handover, logLevel, logFormat,
+        rateLimit, processors, niceness, http, handover, revision, logLevel, logFormat,
     ]
 
     package static let sensors = Setting(
@@ -274,6 +274,14 @@ extension Setting {
         """
         name of the installation: an agent takes over from an older one of the same name on its node, \
         without a gap; or `off`
+        """)
+
+    package static let revision = Setting(
+        "PODWIRE_REVISION", "--revision", .unset("none"),
+        .text("NAME", "a name of 1 to 80 letters, digits and the characters . _ / -"),
+        """
+        name of this agent's version and settings: `/readyz?revision=NAME` is answered with 503 by an \
+        agent of another one
         """)
 
     package static let logLevel = Setting(

@@ -35,6 +35,8 @@ package struct Settings: Sendable {
     package let http: [SocketAddress]
     /// The name of agents that hand over to each other; nil for none.
     package let handover: String?
+    /// The name of the agent's version and settings, for readiness probes; nil for none.
+    package let revision: String?
     package let log: LogSettings
     /// Passive mode; nil if the agent does not listen for clients.
     package let passive: PassiveSettings?
@@ -117,6 +119,7 @@ package struct Settings: Sendable {
                 port is taken until it ends, and clients dial again anyway
                 """)
         }
+        revision = try reader.oneOrNone(.revision) { Self.isName($0) ? $0 : nil }
         log = try LogSettings(reader)
     }
 
@@ -150,14 +153,17 @@ package struct Settings: Sendable {
     }
 
     private static func handoverName(_ text: String) -> String?? {
-        if text == "off" { return .some(nil) }
-        let isName = text.utf8.allSatisfy { byte in
+        text == "off" ? .some(nil) : isName(text) ? .some(text) : nil
+    }
+
+    private static func isName(_ text: String) -> Bool {
+        let isPlain = text.utf8.allSatisfy { byte in
             switch byte {
             case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
             default: "._/-".utf8.contains(byte)
             }
         }
-        return isName && (1...80).contains(text.utf8.count) ? .some(text) : nil
+        return isPlain && (1...80).contains(text.utf8.count)
     }
 
     private static func port(_ text: String) -> UInt16? {

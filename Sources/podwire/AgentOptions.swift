@@ -36,6 +36,7 @@ struct AgentOptions: SettingOptions {
     @Option(.niceness, parsing: .unconditional) var nice: SettingText?
     @Option(.http) var http: SettingText?
     @Option(.handover) var handover: SettingText?
+    @Option(.revision) var revision: SettingText?
     @Option(.logLevel) var logLevel: SettingText?
     @Option(.logFormat) var logFormat: SettingText?
 
@@ -47,7 +48,7 @@ struct AgentOptions: SettingOptions {
         return groups + [
             sensorPort, sensorPolicy, nodeName, device, dedup, frames, snaplen, udpFormat,
             ringMemory,
-            queueMemory, rateLimit, cpus, nice, http, handover, logLevel, logFormat,
+            queueMemory, rateLimit, cpus, nice, http, handover, revision, logLevel, logFormat,
         ]
     }
 

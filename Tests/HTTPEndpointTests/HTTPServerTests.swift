@@ -16,8 +16,8 @@ struct HTTPServerTests {
         let address = listener.local
         let box = TransferBox(listener)
         let place = HTTPServer.Place(open: { box.take() }, ended: { Issue.record($0) })
-        let server = HTTPServer([place], retrySeconds: 60) { path in
-            path == "/page" ? Response("what it says\n") : nil
+        let server = HTTPServer([place], retrySeconds: 60) { target in
+            target.path == "/page" ? Response("what it says\n") : nil
         }
         try? Thread { server.run() }.detach()
         return address

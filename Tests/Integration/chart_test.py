@@ -59,7 +59,7 @@ LISTS_BY_NAME = {"env", "containers", "initContainers"}
 SETS = {"volumes", "volumeMounts", "ports", "add", "allowedCapabilities"}
 # What the chart sets by itself.
 ITS_OWN = {"PODWIRE_HTTP", "PODWIRE_TLS_CERTIFICATE", "PODWIRE_TLS_KEY", "PODWIRE_PASSWORD_FILE",
-           "PODWIRE_OPENER", "PODWIRE_NODE_NAME"}
+           "PODWIRE_OPENER", "PODWIRE_NODE_NAME", "PODWIRE_REVISION"}
 # Has no capability, so that an agent whose settings are right says that, and ends.
 CONFINED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 UNDERSTOOD, NOT_UNDERSTOOD = 77, 64
@@ -369,6 +369,34 @@ class Objects(unittest.TestCase):
                 with self.subTest(values, client=client.name):
                     self.assertEqual(differences(spec["updateStrategy"], strategy), [])
                     self.assertEqual(variables.get("PODWIRE_HANDOVER"), handover)
+
+    def test_each_change_has_a_revision_of_its_own(self):
+        """Agents that hand over are asked for their own revision, so that the older one does not answer for the
+        newer one."""
+        def revision(values, client):
+            container = render(values, client)[AGENT]["spec"]["template"]["spec"]["containers"][0]
+            probes = {key: container[key]["httpGet"]["path"]
+                      for key in ("startupProbe", "readinessProbe", "livenessProbe")}
+            name = environment(container).get("PODWIRE_REVISION")
+            query = f"?revision={name}" if name else ""
+            self.assertEqual(probes, {"startupProbe": "/healthz", "readinessProbe": f"/readyz{query}",
+                                      "livenessProbe": "/healthz"})
+            return name
+
+        named = merged(BASE, {"settings": {"PODWIRE_HANDOVER": "name"}})
+        changes = ({"settings": {"PODNET": ["10.0.0.0/8"]}}, {"image": {"tag": "1"}}, {"httpPort": 9465},
+                   {"names": {"enabled": True}}, {"resources": {"limits": {"memory": "1Gi"}}},
+                   {"extraVolumes": [{"name": "a", "emptyDir": {}}]})
+        others = ({"collector": {"filesImage": "busybox:1"}}, {"updateStrategy": {"type": "OnDelete"}})
+        for client in HELMS:
+            with self.subTest(client.name):
+                for values in ({}, {"settings": {"PODWIRE_HANDOVER": "off"}}):
+                    self.assertIsNone(revision(merged(BASE, values), client))
+                plain = revision(named, client)
+                self.assertRegex(plain, "^[0-9a-f]{16}$")
+                self.assertEqual({revision(merged(named, values), client) for values in others}, {plain})
+                names = {revision(merged(named, values), client) for values in changes} | {plain}
+                self.assertEqual(len(names), len(changes) + 1)
 
     def test_a_claim_keeps_the_collectors_files(self):
         [text] = examples("Deployment")

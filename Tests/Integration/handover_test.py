@@ -176,9 +176,9 @@ class HandoverCase(FeedCase):
         self.addCleanup(agent.kill)
         return agent
 
-    def replace(self):
+    def replace(self, **variables):
         """Has another agent take over."""
-        older, self.agent = self.agent, self.newer()
+        older, self.agent = self.agent, self.newer(**variables)
         self.agent.await_text("this agent has taken over")
         older.await_text("this one waits until it is stopped")
         return older
@@ -298,6 +298,22 @@ class ReplaceTest(HandoverCase):
         self.has_ended(newer)
         self.endpoint.await_page("/readyz", 200)
         self.check_numbered()
+
+    def test_probes_tell_the_two_apart(self):
+        """Each agent's probe asks for its own revision, at the port that the two of them share."""
+        self.begin(PODWIRE_REVISION="one")
+        one, two = "/readyz?revision=one", "/readyz?revision=two"
+        newer = self.newer(PODWIRE_REVISION="two", EXTRAHOP_SENSOR_IP="192.168.100.99")
+        newer.await_text("another agent forwards until this one's sensors capture")
+        self.endpoint.await_page(one, 200)
+        self.endpoint.await_page(two, 503, "another revision is asked for")
+        # Nothing that a restart could mend.
+        self.endpoint.await_page("/healthz?revision=two", 200)
+        self.has_ended(newer)
+        older = self.replace(PODWIRE_REVISION="two")
+        self.endpoint.await_page(two, 200, "ready")
+        self.endpoint.await_page(one, 503, "this agent has revision two")
+        self.has_ended(older)
 
     def test_of_the_sensors_one_is_enough_where_one_is_fed(self):
         self.begin(PODWIRE_SENSOR_POLICY="all")
@@ -475,7 +491,7 @@ class EndTest(HandoverCase):
     def test_the_older_one_is_told_to_stop_meanwhile(self):
         """It waits until the newer one has taken over."""
         self.begin()
-        older, self.agent = self.agent, self.newer()
+        older, self.agent = self.agent, self.newer(**variables)
         self.agent.await_text("another agent forwards until")
         begin = time.monotonic()
         self.has_ended(older)

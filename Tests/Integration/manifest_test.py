@@ -306,6 +306,10 @@ class Manifests(unittest.TestCase):
         # A declared port would be the node's, which two pods cannot have.
         self.assertNotIn("ports", container)
         self.assertEqual(environment(container)["PODWIRE_HANDOVER"], "extrahop/extrahop-rpcapd")
+        # The older agent does not answer for the newer one.
+        probe = {**container["readinessProbe"]["httpGet"], "path": "/readyz?revision=1"}
+        self.assertEqual(container["readinessProbe"]["httpGet"], probe)
+        self.assertEqual((probe["port"], environment(container)["PODWIRE_REVISION"]), (9464, "1"))
 
 
 class Unedited(unittest.TestCase):

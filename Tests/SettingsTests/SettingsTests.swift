@@ -246,11 +246,21 @@ struct SettingsTests {
     }
 
     @Test(
-        "refuse other names for a handover",
-        arguments: ["a b", "ä", "@x", String(repeating: "x", count: 81)])
-    func noHandover(text: String) {
+        "understand the name of a revision",
+        arguments: [("", nil), ("off", "off"), ("0.2.0", "0.2.0"), ("3f9a0c", "3f9a0c")])
+    func revision(text: String, name: String?) throws {
         var environment = Self.least
-        environment["PODWIRE_HANDOVER"] = text
+        environment["PODWIRE_REVISION"] = text
+        #expect(try read(environment).revision == name)
+    }
+
+    @Test(
+        "refuse other names for a handover and a revision",
+        arguments: ["a b", "ä", "@x", String(repeating: "x", count: 81)],
+        ["PODWIRE_HANDOVER", "PODWIRE_REVISION"])
+    func noName(text: String, variable: String) {
+        var environment = Self.least
+        environment[variable] = text
         #expect(throws: SettingFailure.self) { try read(environment) }
     }
 

@@ -42,6 +42,14 @@ package struct Health: Equatable, Sendable {
             : Health(isGood: false, "not ready: \(reasons.joined(separator: "; "))", lines)
     }
 
+    /// Not ready: an agent of another revision has been asked for, which does not forward.
+    package static func otherRevision(than revision: String?) -> Health {
+        let own = revision.map { "revision \($0)" } ?? "no revision"
+        return Health(
+            isGood: false, "not ready: another revision is asked for",
+            ["this agent has \(own), and the node's endpoint as long as it forwards"])
+    }
+
     /// Whether all loops run; the page names those that do not.
     package static func liveness(of watchdog: Watchdog, now: MonotonicTime) -> Health {
         let stuck = watchdog.stuckLoops(now: now)

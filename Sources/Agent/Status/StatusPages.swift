@@ -46,15 +46,26 @@ final class StatusPages: Sendable {
         (self.status, self.feed, self.settings) = (status, feed, settings)
     }
 
-    /// The page at a path; nil if there is none.
-    func response(_ path: String, now: MonotonicTime) -> Response? {
-        guard let page = Page(rawValue: path) else { return nil }
+    /// The page that is asked for; nil if there is none.
+    func response(_ target: RequestTarget, now: MonotonicTime) -> Response? {
+        guard let page = Page(rawValue: target.path) else { return nil }
+        if page == .ready, let refusal = refusal(ofRevision: target.value(of: "revision")) {
+            return Response(refusal)
+        }
         return state.withLock { state in
             if let made = state.made[page], now < made.time + Self.ageMax { return made.response }
             let response = make(page, &state.edgeLabels)
             state.made[page] = (now, response)
             return response
         }
+    }
+
+    /// Not ready, if the agent of another revision is asked for.
+    ///
+    /// In the node's network all its agents are asked at one port, and one of them answers.
+    private func refusal(ofRevision wanted: String?) -> Health? {
+        guard let wanted, wanted != settings.revision else { return nil }
+        return .otherRevision(than: settings.revision)
     }
 
     private func make(_ page: Page, _ edgeLabels: inout EdgeLabelSet) -> Response {

@@ -89,6 +89,21 @@ securityContext:
 {{- or .Values.metrics.enabled .Values.passive.enabled -}}
 {{- end }}
 
+{{/* "true" if agents hand over to each other; the argument is the settings. */}}
+{{- define "podwire.handsOver" -}}
+{{- if ne (include "podwire.text" (.PODWIRE_HANDOVER | default "off")) "off" }}true{{ end -}}
+{{- end }}
+
+{{/* A name for the agents of these values, where agents hand over; others have another one. What is left out
+changes no agent. */}}
+{{- define "podwire.revision" -}}
+{{- $settings := include "podwire.settings" . -}}
+{{- if include "podwire.handsOver" (fromYaml $settings) -}}
+{{- $others := omit .Values "settings" "image" "updateStrategy" "collector" "prometheusOperator" "namespace" -}}
+{{- list .Chart.Version (include "podwire.image" .) $settings $others | toJson | sha256sum | trunc 16 -}}
+{{- end -}}
+{{- end }}
+
 {{/* How an update replaces pods: as it is given, or with two agents on a node where they hand over. */}}
 {{- define "podwire.updateStrategy" -}}
 {{- $settings := include "podwire.settings" . | fromYaml -}}
@@ -96,7 +111,7 @@ securityContext:
 {{- if not $strategy -}}
 {{- $one := dict "maxSurge" 0 "maxUnavailable" "10%" -}}
 {{- $two := dict "maxSurge" "10%" "maxUnavailable" 0 -}}
-{{- $isOne := or (include "podwire.declaresPorts" . | eq "true") (include "podwire.text" ($settings.PODWIRE_HANDOVER | default "off") | eq "off") -}}
+{{- $isOne := or (include "podwire.declaresPorts" . | eq "true") (include "podwire.handsOver" $settings | empty) -}}
 {{- $strategy = dict "type" "RollingUpdate" "rollingUpdate" (ternary $one $two $isOne) -}}
 {{- end -}}
 {{- /* Kubernetes takes only one of the two, and the other one's default there is 1. */ -}}
@@ -198,7 +213,7 @@ httpGet: { {{- if not .values.metrics.enabled }}host: 127.0.0.1, {{ end }}port: 
 {{- if and (contains "://" $sensors) (eq ($settings.PODWIRE_FRAMES | default "wire") "raw") -}}
 {{- fail "frames as the kernel has them are too long for tunnels: leave settings.PODWIRE_FRAMES out, or feed sensors over RPCAP" -}}
 {{- end -}}
-{{- $hasHandover := include "podwire.text" ($settings.PODWIRE_HANDOVER | default "off") | ne "off" -}}
+{{- $hasHandover := include "podwire.handsOver" $settings -}}
 {{- if and $hasHandover $values.passive.enabled -}}
 {{- fail "settings.PODWIRE_HANDOVER is a name, and agents that listen for clients (passive.enabled) cannot hand over: leave it out" -}}
 {{- end -}}
