@@ -174,7 +174,7 @@ changes no agent. */}}
 {{/* A probe of the agent; the arguments are the values and the path. */}}
 {{- define "podwire.httpGet" -}}
 {{- /* With metrics the kubelet asks at the pod's address, which is the node's. */ -}}
-httpGet: { {{- if not .values.metrics.enabled }}host: 127.0.0.1, {{ end }}port: {{ .values.httpPort }}, path: {{ .path }}}
+httpGet: { {{- if not .values.metrics.enabled }}host: 127.0.0.1, {{ end }}port: {{ .values.httpPort }}, path: {{ quote .path }}}
 {{- end }}
 
 {{/* Fails, with what to do, where values are right each by itself and not together. */}}
