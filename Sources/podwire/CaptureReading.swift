@@ -54,12 +54,12 @@ func readingCaptures(for command: String, _ body: () throws -> Void) throws {
     do {
         try body()
     } catch CaptureReader.Failure.malformed(let path, let reason) {
-        writeToStandardError("podwire \(command): \(path): \(reason)\n")
+        printMessage(of: command, "\(path): \(reason)")
         throw Exit.usage
     } catch let code as ExitCode {
         throw code
     } catch {
-        writeToStandardError("podwire \(command): \(error)\n")
+        printMessage(of: command, "\(error)")
         throw Exit.systemError
     }
 }

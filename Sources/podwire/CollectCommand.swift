@@ -240,7 +240,7 @@ struct CollectCommand: ParsableCommand {
             let stop = try Signals.endEvent(secondsMax: 2)
             lists = CollectLists(settings.agents.sources, settings.capture, cancel: stop)
         } catch {
-            writeToStandardError("podwire collect: \(error)\n")
+            printMessage(of: "collect", "\(error)")
             throw Exit.systemError
         }
         try lists.show(asJSON: json, in: display.window)

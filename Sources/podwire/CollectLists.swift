@@ -35,7 +35,7 @@ struct CollectLists {
     func show(asJSON isJSON: Bool, in window: Window) throws(SystemError) {
         for entry in entries {
             guard case .failure(let failure) = entry.answer else { continue }
-            writeToStandardError("podwire collect: \(entry.source): \(failure)\n")
+            printMessage(of: "collect", "\(entry.source): \(failure)")
         }
         try writeToStandardOutput(isJSON ? json.text + "\n" : table(in: window))
     }

@@ -12,13 +12,13 @@ func readingSettings<Settings>(
     do {
         return try read()
     } catch let error as ValidationError {
-        writeToStandardError("podwire \(command): \(error.message)\n")
+        printMessage(of: command, "\(error.message)")
         throw Exit.usage
     } catch let error as TLSFailure {
-        writeToStandardError("podwire \(command): \(error)\n")
+        printMessage(of: command, "\(error)")
         throw Exit.usage
     } catch {
-        writeToStandardError("podwire \(command): \(error)\n")
+        printMessage(of: command, "\(error)")
         throw Exit.systemError
     }
 }

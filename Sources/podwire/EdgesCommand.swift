@@ -53,10 +53,11 @@ struct EdgesCommand: ParsableCommand {
             settings.selection = settings.selection.with(podNetworks: onLink.networks)
         }
         if settings.selection.podNetworks.isEmpty {
-            writeToStandardError(
+            printMessage(
+                of: "edges",
                 """
-                podwire edges: without \(Setting.podNetworks.option) or \
-                \(Setting.podNetworks.variable) every pod's edge counts as captured\n
+                without \(Setting.podNetworks.option) or \(Setting.podNetworks.variable) \
+                every pod's edge counts as captured
                 """)
         }
         do {
@@ -66,10 +67,10 @@ struct EdgesCommand: ParsableCommand {
             try writeToStandardOutput(text(node, settings.selection))
             if let failure = node.addressFailure {
                 let missing = MissingCapability(.netAdmin)
-                writeToStandardError("podwire edges: \(failure): \(missing)\n")
+                printMessage(of: "edges", "\(failure): \(missing)")
             }
         } catch {
-            writeToStandardError("podwire edges: \(error)\n")
+            printMessage(of: "edges", "\(error)")
             throw Exit.systemError
         }
     }

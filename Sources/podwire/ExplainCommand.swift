@@ -120,17 +120,17 @@ struct ExplainCommand: ParsableCommand {
             do throws(DescribedPacket.Failure) {
                 described = packet.isEmpty ? nil : try DescribedPacket(words: packet)
             } catch {
-                writeToStandardError("podwire explain: \(error)\n")
+                printMessage(of: "explain", "\(error)")
                 throw Exit.usage
             }
             var explainer = try Explainer.read(settings)
             if let failure = explainer.addressFailure {
                 let missing = MissingCapability(.netAdmin)
-                writeToStandardError(
+                printMessage(
+                    of: "explain",
                     """
-                    podwire explain: the pods' addresses are not known, so no packet can be \
-                    explained (\(failure)): \(missing)
-
+                    the pods' addresses are not known, so no packet can be explained \
+                    (\(failure)): \(missing)
                     """)
                 throw Exit.noPermission
             }
@@ -169,8 +169,8 @@ struct ExplainCommand: ParsableCommand {
 
     private func namedEdge(_ name: String, _ explainer: borrowing Explainer) throws -> Edge {
         guard let edge = explainer.edge(named: name) else {
-            writeToStandardError(
-                "podwire explain: \(name) is not an edge of this node: see `podwire edges`\n")
+            printMessage(
+                of: "explain", "\(name) is not an edge of this node: see `podwire edges`")
             throw Exit.usage
         }
         return edge
@@ -209,7 +209,7 @@ extension ExplainCommand {
         try writeToStandardOutput(
             json ? report.json.text + "\n" : report.text(in: display.window))
         for note in report.notes where !json {
-            writeToStandardError("podwire explain: \(note)\n")
+            printMessage(of: "explain", "\(note)")
         }
         if report.isEmpty || damage != nil { throw Exit.usage }
     }

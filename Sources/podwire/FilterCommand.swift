@@ -108,11 +108,11 @@ struct FilterCommand: ParsableCommand {
         }
         let count = program.instructions.count
         if count > Program.kernelInstructionCountMax {
-            writeToStandardError(
+            printMessage(
+                of: "filter",
                 """
-                podwire filter: \(count) instructions are more than the kernel takes \
+                \(count) instructions are more than the kernel takes \
                 (\(Program.kernelInstructionCountMax)): an agent runs it in user space
-
                 """)
         }
     }
@@ -137,10 +137,10 @@ struct FilterCommand: ParsableCommand {
                 "\(matchCount) of \(all) match\(matchCount == 1 ? "es" : "")\n")
         }
         if reader.skippedCount > 0 {
-            writeToStandardError("podwire filter: \(reader.skippedText), and left out\n")
+            printMessage(of: "filter", "\(reader.skippedText), and left out")
         }
         if let damage {
-            writeToStandardError("podwire filter: \(file): \(damage)\n")
+            printMessage(of: "filter", "\(file): \(damage)")
             throw Exit.usage
         }
     }

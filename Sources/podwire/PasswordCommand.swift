@@ -86,7 +86,7 @@ struct PasswordCommand: ParsableCommand {
     }
 
     private func fail(_ text: String, _ code: ExitCode) -> ExitCode {
-        writeToStandardError("podwire password: \(text)\n")
+        printMessage(of: "password", "\(text)")
         return code
     }
 }

@@ -38,14 +38,11 @@ struct Podwire: ParsableCommand {
         let code = exitCode(for: error)
         guard !code.isSuccess, !(error is ExitCode) else { exit(withError: error) }
         if error is SystemError {
-            writeToStandardError("\(invokedName): \(error)\n")
+            printMessage("\(invokedName): \(error)")
             exit(withError: Exit.systemError)
         }
-        var text = "\(invokedName): \(message(for: error))\n"
-        if code == .validationFailure {
-            text += "\(invokedName) --help lists the options.\n"
-        }
-        writeToStandardError(text)
+        printMessage("\(invokedName): \(message(for: error))")
+        if code == .validationFailure { printMessage("\(invokedName) --help lists the options.") }
         exit(withError: code)
     }
 

@@ -167,7 +167,7 @@ func readSettings<Value>(
     do throws(SettingFailure) {
         return try read(settingOptions(texts), environmentVariable)
     } catch {
-        writeToStandardError("podwire \(command): \(error)\n")
+        printMessage(of: command, "\(error)")
         throw Exit.usage
     }
 }

@@ -80,7 +80,7 @@ enum Signals {
 
     /// Prints on another thread: perhaps nobody reads standard error either.
     private static func printOnThread(_ text: String) {
-        try? Thread { writeToStandardError("podwire: \(text)\n") }.detach()
+        try? Thread { printMessage("podwire: \(text)") }.detach()
     }
 
     private static let farewellMicroseconds: UInt32 = 100_000

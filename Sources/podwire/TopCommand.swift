@@ -154,10 +154,10 @@ struct TopCommand: ParsableCommand {
         table.finish()
         try show(table, reader.names)
         if reader.skippedCount > 0 {
-            writeToStandardError("podwire top: \(reader.skippedText), and left out\n")
+            printMessage(of: "top", "\(reader.skippedText), and left out")
         }
         if let damage {
-            writeToStandardError("podwire top: \(file): \(damage)\n")
+            printMessage(of: "top", "\(file): \(damage)")
             throw Exit.usage
         }
     }

@@ -21,7 +21,7 @@ extension Podwire {
         let advice =
             Spelling.nearest(to: word, among: shown).map { "did you mean '\($0)'?" }
             ?? "there are \(shown.joined(separator: ", "))"
-        writeToStandardError("podwire: no command '\(word)': \(advice)\n")
+        printMessage("podwire: no command '\(word)': \(advice)")
         exit(withError: Exit.usage)
     }
 }

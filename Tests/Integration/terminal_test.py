@@ -218,6 +218,17 @@ class StaticTest(unittest.TestCase):
         self.check("explain", "--pod-network", PODNET, "--program", "veth-long-00001",
                    words=("ret",))
 
+    def test_failures(self):
+        self.check("agent", "--pod-network", PODNET, "--sensor", "a:b:c",
+                   words=("an IPv6 address with a port belongs in brackets", "comma-separated"))
+        self.check("edges", "--pod-network", PODNET, "--sensors", "a", words=("Unknown option '--sensors'",))
+        self.check("adgent", words=("no command 'adgent': did you mean 'agent'?",))
+        self.check("filter", " or ".join(f"host 10.0.0.{number}" for number in range(30)) + " hsot 10.0.0.1",
+                   words=("is missing before this", "^^^^"))
+        # In a pipe each has a line.
+        done = run(*command_in(self.bed.node, PODWIRE, "agent", "--sensor", "a:b:c"), check=False)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
     def test_lists_of_devices(self):
         daemon = FakeDaemon(self.bed.node)
         self.addCleanup(daemon.close)
