@@ -45,19 +45,14 @@ extension CaptureReader {
         guard try input.fill(12) else { return .end }
         if isAtNewFile() { throw failure(Self.newFile) }
         let type = BlockType(rawValue: number(at: 0))
-        if type == .section { try beginSection() }
+        if type == .section { try beginByteOrder() }
         let byteCount = Int(number(at: 4))
         let least = type?.byteCountMin ?? 12
         guard (least...Self.blockByteCountMax).contains(byteCount), byteCount % 4 == 0 else {
             throw failure("a block of \(Wording.count(byteCount, "byte")) cannot be")
         }
         switch type {
-        case .section:
-            guard try input.fill(16) else { return .end }
-            let version = shortNumber(at: 12)
-            guard version == Self.majorVersion else {
-                throw failure("version \(version) of pcapng is not known")
-            }
+        case .section: return try beginSection(byteCount)
         case .interface: return try addInterface(byteCount)
         case .names: return try addNames(byteCount)
         case .obsoletePacket, .enhancedPacket: return try packet(type, byteCount)
@@ -67,14 +62,27 @@ extension CaptureReader {
         return try input.skip(byteCount) ? .other : .end
     }
 
-    /// Begins a section, whose byte order is its own.
-    private mutating func beginSection() throws(Failure) {
+    /// Begins a section, whose byte order is its own, also in its block's length.
+    private mutating func beginByteOrder() throws(Failure) {
         interfaces = []
         switch Array(input.bytes(8..<12)) {
         case [0x1a, 0x2b, 0x3c, 0x4d]: isBigEndian = true
         case [0x4d, 0x3c, 0x2b, 0x1a]: isBigEndian = false
         default: throw failure("a section in no byte order that is known")
         }
+    }
+
+    private mutating func beginSection(_ byteCount: Int) throws(Failure) -> Step {
+        guard try input.fill(16) else { return .end }
+        let version = shortNumber(at: 12)
+        guard version == Self.majorVersion else {
+            throw failure("version \(version) of pcapng is not known")
+        }
+        _ = try input.skip(24)
+        guard let name = try readOption(Self.application, in: byteCount - 28), try input.skip(4)
+        else { return .end }
+        application = String(decoding: name, as: UTF8.self)
+        return .other
     }
 
     private mutating func packet(
@@ -118,38 +126,48 @@ extension CaptureReader {
         let (linkType, snaplen) = (shortNumber(at: 8), Int(number(at: 12)))
         _ = try input.skip(16)
         // The options are between this and the length that ends the block.
-        guard let unitsPerSecond = try skipOptions(byteCount - 20), try input.skip(4) else {
-            return .end
-        }
+        guard let resolution = try readOption(Self.timeResolution, in: byteCount - 20),
+            try input.skip(4)
+        else { return .end }
+        let unitsPerSecond = resolution.first.flatMap(Self.units) ?? Self.unitsPerSecondStandard
         interfaces.append(
             Interface(linkType: linkType, snaplen: snaplen, unitsPerSecond: unitsPerSecond))
         return .other
     }
 
-    /// Skips an interface's options, and reads the resolution of its times in `if_tsresol`.
+    /// Skips a block's options, and keeps the value of one of them.
     ///
-    /// - Returns: The units of a second, which are microseconds unless it says otherwise; nil if the
+    /// - Returns: The value, of several the last; empty if there is none that can be kept, and nil if the
     ///   file ends before.
-    private mutating func skipOptions(_ byteCount: Int) throws(Failure) -> UInt64? {
-        var unitsPerSecond: UInt64 = 1_000_000
+    private mutating func readOption(
+        _ wanted: UInt16, in byteCount: Int
+    ) throws(Failure) -> [UInt8]? {
+        var value: [UInt8] = []
         var rest = byteCount
         while rest >= 4 {
             guard try input.fill(4) else { return nil }
             let (code, length) = (shortNumber(at: 0), Int(shortNumber(at: 2)))
             let optionByteCount = 4 + (length + 3) / 4 * 4
             guard code != Self.endOfOptions, optionByteCount <= rest else { break }
-            if code == Self.timeResolution, length == 1 {
-                guard try input.fill(5) else { return nil }
-                unitsPerSecond = input.bytes(4..<5).first.flatMap(Self.units) ?? unitsPerSecond
+            if code == wanted, length <= Self.optionByteCountMax {
+                guard try input.fill(4 + length) else { return nil }
+                value = Array(input.bytes(4..<4 + length))
             }
             guard try input.skip(optionByteCount) else { return nil }
             rest -= optionByteCount
         }
-        return try input.skip(rest) ? unitsPerSecond : nil
+        return try input.skip(rest) ? value : nil
     }
 
+    /// The longest value that is kept: names of programs are shorter.
+    private static let optionByteCountMax = 255
     private static let endOfOptions: UInt16 = 0
+    /// `shb_userappl`.
+    private static let application: UInt16 = 4
+    /// `if_tsresol`.
     private static let timeResolution: UInt16 = 9
+    /// Microseconds.
+    private static let unitsPerSecondStandard: UInt64 = 1_000_000
 
     /// The units of a second: a power of 10, or of 2 if the high bit is set; nil if it is too large.
     private static func units(_ value: UInt8) -> UInt64? {

@@ -21,6 +21,9 @@ package struct CaptureReader: ~Copyable {
     package private(set) var skippedCount = 0
     /// The names of addresses that the file has, so far; a later one of an address wins.
     package internal(set) var names: [IPAddress: String] = [:]
+    /// The program that wrote the last section, such as `"Dumpcap (Wireshark) 4.0.17"`; empty if it does not
+    /// say.
+    package internal(set) var application = ""
     /// The link type of the last packet that was skipped.
     package private(set) var skippedLinkType: UInt16?
     /// Whether the file ended in the middle of a packet.

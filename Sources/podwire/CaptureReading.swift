@@ -27,12 +27,21 @@ extension CaptureReader {
         }
     }
 
+    /// What was left out of the file, in words: `"1 packet is no Ethernet frame, and left out"`.
+    var gaps: [String] {
+        let skipped = skippedCount > 0 ? "\(skippedText), and left out" : nil
+        return [skipped, isCutShort ? Self.cutShortText : nil].compactMap(\.self)
+    }
+
     /// The packets that were skipped, in words: `"1 packet is no Ethernet frame"`.
     var skippedText: String {
         Wording.count(
             skippedCount, one: "packet is no Ethernet frame", more: "packets are no Ethernet frames"
         )
     }
+
+    /// What is wrong with a file that is cut short.
+    static var cutShortText: String { "the file ends in the middle of a packet" }
 }
 
 extension CaptureReader.Frame {

@@ -172,6 +172,13 @@ extension FileReport {
                 --edge to say where the file was recorded
                 """)
         }
+        if hasOthers, reader.application.hasPrefix("podwire") {
+            notes.append(
+                """
+                the file is podwire's: unless it is of one edge (rpcap://AGENT/EDGE), all of it has been \
+                reported already, and the table says nothing about it
+                """)
+        }
         if reader.skippedCount > 0, explanation.frameCount > 0 {
             notes.append("\(reader.skippedText): record at an edge")
         }
@@ -182,7 +189,7 @@ extension FileReport {
                 "\(were) still open when the file ended, and may have been answered or not")
         }
         if reader.isCutShort, explanation.frameCount > 0 {
-            notes.append("the file ends in the middle of a packet")
+            notes.append(CaptureReader.cutShortText)
         }
         return notes
     }

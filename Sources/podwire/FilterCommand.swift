@@ -136,9 +136,7 @@ struct FilterCommand: ParsableCommand {
             try writeToStandardOutput(
                 "\(matchCount) of \(all) match\(matchCount == 1 ? "es" : "")\n")
         }
-        if reader.skippedCount > 0 {
-            printMessage(of: "filter", "\(reader.skippedText), and left out")
-        }
+        for gap in reader.gaps { printMessage(of: "filter", "\(file): \(gap)") }
         if let damage {
             printMessage(of: "filter", "\(file): \(damage)")
             throw Exit.usage

@@ -153,9 +153,7 @@ struct TopCommand: ParsableCommand {
         }
         table.finish()
         try show(table, reader.names)
-        if reader.skippedCount > 0 {
-            printMessage(of: "top", "\(reader.skippedText), and left out")
-        }
+        for gap in reader.gaps { printMessage(of: "top", "\(file): \(gap)") }
         if let damage {
             printMessage(of: "top", "\(file): \(damage)")
             throw Exit.usage

@@ -180,6 +180,7 @@ struct CaptureFileTests {
         var frames: [CaptureReader.Frame] = []
         while let frame = try reader.next() { frames.append(frame) }
         #expect(frames == expected && !reader.isCutShort)
+        #expect(reader.application == (format == .pcapng ? "test" : ""))
     }
 
     @Test(

@@ -16,9 +16,10 @@ import subprocess
 import tempfile
 import unittest
 
-from support import frames
+from support import frames, pcap
 from support.commands import run
 from support.namespace import add_namespace, command_in, remove_namespaces
+from support.pcap import block, interface, section
 from support.program import PODWIRE
 
 NODE = f"ft{os.getpid()}-node"
@@ -33,20 +34,6 @@ def setUpModule():
 
 def tearDownModule():
     remove_namespaces(NODE)
-
-
-def block(order, kind, content):
-    content += bytes(-len(content) % 4)
-    length = struct.pack(f"{order}I", len(content) + 12)
-    return struct.pack(f"{order}I", kind) + length + content + length
-
-
-def section(order):
-    return block(order, 0x0a0d0d0a, struct.pack(f"{order}IHHq", 0x1a2b3c4d, 1, 0, -1))
-
-
-def interface(order, link_type=1):
-    return block(order, 1, struct.pack(f"{order}HHI", link_type, 0, 65535))
 
 
 def names(table):
@@ -66,7 +53,7 @@ def segment(source, destination, source_port, destination_port, flags, payload=b
 
 
 def packet(order, frame=FRAME):
-    return block(order, 6, struct.pack(f"{order}IIIII", 0, 0, 7, len(frame), len(frame)) + frame)
+    return pcap.packet(order, frame)
 
 
 def obsolete_packet(order, frame=FRAME):
@@ -197,6 +184,15 @@ class FilesTest(unittest.TestCase):
         code, text, _ = self.explain("-", stdin=subprocess.DEVNULL)
         self.assertEqual(code, 64)
         self.assertIn("standard input: too short to be a capture file", text)
+
+    def test_a_file_that_is_cut_short_says_so(self):
+        self.file.write_bytes((section("<") + interface("<") + packet("<") * 3)[:-9])
+        for words in (("top", self.file), ("filter", "ip or not ip", "--file", self.file),
+                      ("explain", "--file", self.file)):
+            with self.subTest(words[0]):
+                text = run(*command_in(NODE, PODWIRE, *words), check=False, env={
+                    **os.environ, "PODNET": "10.244.0.0/16"}).stderr
+                self.assertIn("the file ends in the middle of a packet", text)
 
     def test_the_exit_code_tells_what_is_wrong(self):
         self.file.write_bytes(b"this is no capture file")

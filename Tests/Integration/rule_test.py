@@ -17,7 +17,7 @@ import tempfile
 import time
 import unittest
 
-from support import captures
+from support import captures, pcap
 from support.cluster import NETWORKS, Cluster, ClusterCase
 from support.endpoint import Endpoint
 from support.frames import ECHO_TYPES, ICMP, Frame
@@ -272,10 +272,17 @@ class RuleTest(ClusterCase):
         wait_until(are_recorded, lambda: f"tcpdump has not recorded all, but {expected}")
         recorder.terminate()
         recorder.wait()
+        frames = list(captures.read(path))
         text = self.explain(1, "--file", path)
         rows = [re.split("  +", line.strip()) for line in text.splitlines()]
         counts = {row[-1].split(":")[0]: int(row[0]) for row in rows if len(row) == 5 and row[0].isdigit()}
         self.assertEqual(counts, expected)
+        # What podwire itself has written is nothing to explain; what others have is.
+        for application, is_named in (("podwire 0.2.0", True), ("Dumpcap 4.0", False)):
+            data = pcap.section("<", application) + pcap.interface("<")
+            path.write_bytes(data + b"".join(pcap.packet("<", frame.data) for frame in frames))
+            notes = json.loads(self.explain(1, "--file", path, "--json"))["notes"]
+            self.assertEqual(any("the file is podwire's" in note for note in notes), is_named, notes)
         # The whole program has a comment for each line, and ends with its three ends.
         lines = [line for line in self.explain(1, "--program", a1).splitlines()
                  if not line.startswith(";")]
