@@ -288,8 +288,8 @@ class EdgesTest(unittest.TestCase):
             (["ip", "link", "set", name, "down"], ["ip", "link", "set", name, "name", "renamed"],
              ["ip", "link", "set", "renamed", "up"]),
         ]
-        for number, commands in enumerate(changes):
-            for words in commands:
+        for number, change in enumerate(changes):
+            for words in change:
                 in_node(*words)
             in_node("bridge", "link", "set", "dev", "renamed" if number == 2 else name, "hairpin",
                     "on")

@@ -140,7 +140,7 @@ class SensorTest(FeedCase):
         steady.stop()
         sensor.say("read all")
         self.await_service(sensor)
-        counts = self.finish(untouched=others)
+        self.finish(untouched=others)
         gap = self.longest_gap(sensor, steady)
         print(f"gap {gap / STEADY_PER_SECOND:.2f} s", end=" ", flush=True)
         self.assertLess(gap, STEADY_PER_SECOND / 2)

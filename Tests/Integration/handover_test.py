@@ -491,7 +491,7 @@ class EndTest(HandoverCase):
     def test_the_older_one_is_told_to_stop_meanwhile(self):
         """It waits until the newer one has taken over."""
         self.begin()
-        older, self.agent = self.agent, self.newer(**variables)
+        older, self.agent = self.agent, self.newer()
         self.agent.await_text("another agent forwards until")
         begin = time.monotonic()
         self.has_ended(older)

@@ -201,14 +201,15 @@ class LintTest(unittest.TestCase):
             path = pathlib.Path(folder, name)
             path.parent.mkdir(parents=True)
             path.write_text(text)
-            return [complaint for _, complaint in python_lint.complaints(path)]
+            return list(python_lint.complaints([path]))
 
     def test_what_is_right(self):
         self.assertEqual(self.complaints("import os\n\n\ndef say(it):\n    print(os.sep, it)\n"), [])
 
     def test_what_is_wrong(self):
-        for text, part in (("import os\n", "os is imported and not used"),
-                           ("print(nothing)\n", "nothing is not defined"),
+        for text, part in (("import os\n", "'os' imported but unused"),
+                           ("print(nothing)\n", "undefined name 'nothing'"),
+                           ("def one(it):\n    return it\n\n\ndef two():\n    return it\n", "undefined name 'it'"),
                            ("def broken(:\n", "invalid syntax"),
                            (f"print([frame[{23}] == 1 for frame in ()])\n", "support.frames"),
                            ("import sys\nsys.path.append('x')\n", "support"),

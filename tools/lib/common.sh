@@ -77,7 +77,7 @@ testbed_packages=(iproute2 iptables nftables containernetworking-plugins procps 
 # Those test beds whose data path is eBPF programs.
 ebpf_packages=(clang bpftool libbpf-dev linux-libc-dev)
 demo_packages=(tcpdump iputils-ping)
-lint_packages=(python3 shellcheck git)
+lint_packages=(python3 pyflakes3 shellcheck git)
 python_packages=(python3)
 docs_packages=(python3 man-db)
 integration_packages=(

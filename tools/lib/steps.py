@@ -70,7 +70,7 @@ STEPS = (
          f"python3 -B {TESTS}/compare_test.py -v", ("python",), root=False, count="python",
          beside=COMPILES),
     step("steps", "tools/test counts right, and the Python lint finds what is wrong",
-         f"python3 -B {TESTS}/steps_test.py -v", ("python",), root=False, count="python",
+         f"python3 -B {TESTS}/steps_test.py -v", ("lint",), root=False, count="python",
          beside=COMPILES),
     step("fuzz", "the guided fuzzer's targets, each with some inputs that are always the same",
          "tools/fuzz --runs 5000 --jobs 2", ("build",), root=False, beside=COMPILES),
