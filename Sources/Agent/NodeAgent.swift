@@ -219,6 +219,10 @@ package final class NodeAgent: Sendable {
                 context.status.isCeded.set(false)
                 choice.resume()
                 gate.open()
+            },
+            revisionHash: context.settings.revision.map { StableHash.of($0) } ?? 0,
+            standIn: { [status = context.status] hash in
+                status.olderRevisionHash.withLock { $0 = hash }
             })
         let handover = try Handover(
             name, context.span, role, context.status.watchdog, stop: context.stop, logger: logger)

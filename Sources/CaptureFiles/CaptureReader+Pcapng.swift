@@ -129,7 +129,8 @@ extension CaptureReader {
         guard let resolution = try readOption(Self.timeResolution, in: byteCount - 20),
             try input.skip(4)
         else { return .end }
-        let unitsPerSecond = resolution.first.flatMap(Self.units) ?? Self.unitsPerSecondStandard
+        let exponent = resolution.count == 1 ? resolution[0] : nil
+        let unitsPerSecond = exponent.flatMap(Self.units) ?? Self.unitsPerSecondStandard
         interfaces.append(
             Interface(linkType: linkType, snaplen: snaplen, unitsPerSecond: unitsPerSecond))
         return .other
@@ -145,12 +146,11 @@ extension CaptureReader {
         var value: [UInt8] = []
         var rest = byteCount
         while rest >= 4 {
-            guard try input.fill(4) else { return nil }
+            guard try input.fill(4) else { return try input.skip(rest) ? value : nil }
             let (code, length) = (shortNumber(at: 0), Int(shortNumber(at: 2)))
             let optionByteCount = 4 + (length + 3) / 4 * 4
             guard code != Self.endOfOptions, optionByteCount <= rest else { break }
-            if code == wanted, length <= Self.optionByteCountMax {
-                guard try input.fill(4 + length) else { return nil }
+            if code == wanted, length <= Self.valueByteCountMax, try input.fill(4 + length) {
                 value = Array(input.bytes(4..<4 + length))
             }
             guard try input.skip(optionByteCount) else { return nil }
@@ -160,7 +160,7 @@ extension CaptureReader {
     }
 
     /// The longest value that is kept: names of programs are shorter.
-    private static let optionByteCountMax = 255
+    private static let valueByteCountMax = 255
     private static let endOfOptions: UInt16 = 0
     /// `shb_userappl`.
     private static let application: UInt16 = 4

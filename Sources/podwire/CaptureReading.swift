@@ -40,8 +40,8 @@ extension CaptureReader {
         )
     }
 
-    /// What is wrong with a file that is cut short.
-    static var cutShortText: String { "the file ends in the middle of a packet" }
+    /// What is wrong with a file that ends in the middle of a packet, or of something else.
+    static var cutShortText: String { "the file is cut short" }
 }
 
 extension CaptureReader.Frame {

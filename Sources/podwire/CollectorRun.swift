@@ -12,7 +12,7 @@ func readingSettings<Settings>(
     do {
         return try read()
     } catch let error as ValidationError {
-        printMessage(of: command, "\(error.message)")
+        printMessage(of: command, error.message)
         throw Exit.usage
     } catch let error as TLSFailure {
         printMessage(of: command, "\(error)")

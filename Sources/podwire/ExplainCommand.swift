@@ -209,7 +209,7 @@ extension ExplainCommand {
         try writeToStandardOutput(
             json ? report.json.text + "\n" : report.text(in: display.window))
         for note in report.notes where !json {
-            printMessage(of: "explain", "\(note)")
+            printMessage(of: "explain", note)
         }
         if report.isEmpty || damage != nil { throw Exit.usage }
     }

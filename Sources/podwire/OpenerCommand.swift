@@ -120,7 +120,7 @@ struct OpenerCommand: ParsableCommand {
     }
 
     private static func fail(_ text: String, _ code: ExitCode) -> ExitCode {
-        printMessage(of: "opener", "\(text)")
+        printMessage(of: "opener", text)
         return code
     }
 }

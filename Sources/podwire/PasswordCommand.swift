@@ -46,7 +46,7 @@ struct PasswordCommand: ParsableCommand {
             let hash = try PasswordHash(of: readPassword())
             guard let file else { return try writeToStandardOutput("\(name):\(hash)\n") }
             try put(hash, into: file)
-            writeToStandardError("\(file) has the new password of \(name)\n")
+            printMessage("\(file) has the new password of \(name)")
         } catch let code as ExitCode {
             throw code
         } catch {
@@ -86,7 +86,7 @@ struct PasswordCommand: ParsableCommand {
     }
 
     private func fail(_ text: String, _ code: ExitCode) -> ExitCode {
-        printMessage(of: "password", "\(text)")
+        printMessage(of: "password", text)
         return code
     }
 }

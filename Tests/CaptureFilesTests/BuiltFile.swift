@@ -21,12 +21,19 @@ struct BuiltFile {
     }
 
     /// Begins a section of a pcapng file, in its own byte order.
-    mutating func addSection(isBigEndian: Bool, version: UInt16 = 1) {
+    mutating func addSection(isBigEndian: Bool, version: UInt16 = 1, application: [UInt8]? = nil) {
         self.isBigEndian = isBigEndian
         addBlock(0x0a0d_0d0a) { file in
             file.add(words: [0x1a2b_3c4d])
             file.add(shorts: [version, 0])
             file.add(words: [.max, .max])
+            guard let application else { return }
+            // The machine in front of it, which is skipped.
+            file.add(shorts: [2, 3])
+            file.add(padded: [0x61, 0x62, 0x63])
+            file.add(shorts: [4, UInt16(application.count)])
+            file.add(padded: application)
+            file.add(shorts: [0, 0])
         }
     }
 

@@ -125,6 +125,54 @@ struct CaptureReaderTests {
         }
     }
 
+    @Test("knows the program that wrote the section", arguments: [false, true])
+    func application(isBigEndian: Bool) throws {
+        let names: [(bytes: [UInt8]?, text: String)] = [
+            (nil, ""), ([], ""), (Array("podwire 0.2.0".utf8), "podwire 0.2.0"),
+            ([UInt8](repeating: 0x61, count: 255), String(repeating: "a", count: 255)),
+            // Longer than any name, and no UTF-8.
+            ([UInt8](repeating: 0x61, count: 256), ""), ([0xff], "\u{fffd}"),
+        ]
+        for name in names {
+            var file = BuiltFile()
+            file.addSection(isBigEndian: !isBigEndian, application: Array("other".utf8))
+            file.addSection(isBigEndian: isBigEndian, application: name.bytes)
+            file.addInterface()
+            file.addPacket(time: 7, Self.frame)
+            let path = ReadFile.newPath
+            defer { try? removeFile(path) }
+            let descriptor = try Descriptor(creating: path)
+            try writeAll(file.bytes, to: descriptor.fileDescriptor, path)
+            for readByteCount in [1, 7, 4096] {
+                var reader = try CaptureReader(path: path, readByteCount: readByteCount)
+                #expect(try reader.next()?.bytes == Self.frame)
+                #expect(reader.application == name.text)
+            }
+        }
+    }
+
+    @Test("knows a file that is cut wherever that is", arguments: [false, true])
+    func cutAnywhere(isBigEndian: Bool) throws {
+        var file = BuiltFile()
+        var ends: Set<Int> = [0]
+        file.addSection(isBigEndian: isBigEndian, application: Array("some".utf8))
+        ends.insert(file.bytes.count)
+        file.addInterface()
+        ends.insert(file.bytes.count)
+        file.addPacket(time: 7, Self.frame)
+        ends.insert(file.bytes.count)
+        // Of less than four bytes nobody knows what file it is.
+        for count in 4...file.bytes.count {
+            let path = ReadFile.newPath
+            defer { try? removeFile(path) }
+            let descriptor = try Descriptor(creating: path)
+            try writeAll(Array(file.bytes.prefix(count)), to: descriptor.fileDescriptor, path)
+            var reader = try CaptureReader(path: path)
+            while try reader.next() != nil {}
+            #expect(reader.isCutShort == !ends.contains(count), "\(count) bytes")
+        }
+    }
+
     @Test("skips a block of up to 256 MiB", arguments: [false, true])
     func largeBlock(isBigEndian: Bool) throws {
         var (head, tail) = (BuiltFile(), BuiltFile())

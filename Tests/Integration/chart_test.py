@@ -370,33 +370,42 @@ class Objects(unittest.TestCase):
                     self.assertEqual(differences(spec["updateStrategy"], strategy), [])
                     self.assertEqual(variables.get("PODWIRE_HANDOVER"), handover)
 
-    def test_each_change_has_a_revision_of_its_own(self):
+    def test_each_template_has_a_revision_of_its_own(self):
         """Agents that hand over are asked for their own revision, so that the older one does not answer for the
         newer one."""
         def revision(values, client):
-            container = render(values, client)[AGENT]["spec"]["template"]["spec"]["containers"][0]
-            probes = {key: container[key]["httpGet"]["path"]
-                      for key in ("startupProbe", "readinessProbe", "livenessProbe")}
+            """The revision, and the template without it."""
+            template = render(values, client)[AGENT]["spec"]["template"]
+            [container] = [one for one in template["spec"]["containers"] if one["name"] == "podwire"]
             name = environment(container).get("PODWIRE_REVISION")
             query = f"?revision={name}" if name else ""
-            self.assertEqual(probes, {"startupProbe": "/healthz", "readinessProbe": f"/readyz{query}",
-                                      "livenessProbe": "/healthz"})
-            return name
+            self.assertEqual(
+                {key: container[key]["httpGet"]["path"]
+                 for key in ("startupProbe", "readinessProbe", "livenessProbe")},
+                {"startupProbe": "/healthz", "readinessProbe": f"/readyz{query}", "livenessProbe": "/healthz"})
+            return name, json.dumps(template).replace(name or "none", "NAME")
 
         named = merged(BASE, {"settings": {"PODWIRE_HANDOVER": "name"}})
-        changes = ({"settings": {"PODNET": ["10.0.0.0/8"]}}, {"image": {"tag": "1"}}, {"httpPort": 9465},
-                   {"names": {"enabled": True}}, {"resources": {"limits": {"memory": "1Gi"}}},
-                   {"extraVolumes": [{"name": "a", "emptyDir": {}}]})
-        others = ({"collector": {"filesImage": "busybox:1"}}, {"updateStrategy": {"type": "OnDelete"}})
+        changes = (
+            {"settings": {"PODNET": ["10.0.0.0/8"]}}, {"image": {"tag": "1"}}, {"image": {"pullSecrets": ["a"]}},
+            {"httpPort": 9465}, {"resources": {"limits": {"memory": "1Gi"}}}, {"nodeSelector": {"a": "b"}},
+            {"extraVolumes": [{"name": "a", "emptyDir": {}}]}, {"podAnnotations": {"a": "b"}}, {"seLinuxType": "a"},
+            {"priorityClass": {"name": "other"}}, {"tolerations": []},
+            *({name: {"enabled": True}} for name in ("collector", "names", "doctor", "podTaps", "ciliumServices",
+                                                    "tls")))
+        others = (
+            {"collector": {"filesImage": "busybox:1"}}, {"updateStrategy": {"type": "OnDelete"}},
+            {"openshift": {"enabled": True}}, {"priorityClass": {"create": False}}, {"namespace": {"create": True}})
         for client in HELMS:
             with self.subTest(client.name):
                 for values in ({}, {"settings": {"PODWIRE_HANDOVER": "off"}}):
-                    self.assertIsNone(revision(merged(BASE, values), client))
-                plain = revision(named, client)
-                self.assertRegex(plain, "^[0-9a-f]{16}$")
-                self.assertEqual({revision(merged(named, values), client) for values in others}, {plain})
-                names = {revision(merged(named, values), client) for values in changes} | {plain}
-                self.assertEqual(len(names), len(changes) + 1)
+                    self.assertIsNone(revision(merged(BASE, values), client)[0])
+                plain, *found = in_parallel(revision, [
+                    (merged(named, values), client) for values in ({}, *others, *changes)])
+                self.assertRegex(plain[0], "^[0-9a-f]{16}$")
+                self.assertEqual(found[:len(others)], [plain] * len(others))
+                every = [plain, *found[len(others):]]
+                self.assertEqual({len({one[part] for one in every}) for part in (0, 1)}, {1 + len(changes)})
 
     def test_a_claim_keeps_the_collectors_files(self):
         [text] = examples("Deployment")

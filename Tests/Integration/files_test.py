@@ -180,7 +180,7 @@ class FilesTest(unittest.TestCase):
                 with subprocess.Popen(["cat", self.file], stdout=subprocess.PIPE) as cat:
                     self.assertEqual(self.count("-", stdin=cat.stdout), 1000)
         self.file.write_bytes(gzip.compress(content)[:-20])
-        self.assertIn("the file ends in the middle of a packet", self.explain(self.file)[1])
+        self.assertIn("the file is cut short", self.explain(self.file)[1])
         code, text, _ = self.explain("-", stdin=subprocess.DEVNULL)
         self.assertEqual(code, 64)
         self.assertIn("standard input: too short to be a capture file", text)
@@ -192,7 +192,7 @@ class FilesTest(unittest.TestCase):
             with self.subTest(words[0]):
                 text = run(*command_in(NODE, PODWIRE, *words), check=False, env={
                     **os.environ, "PODNET": "10.244.0.0/16"}).stderr
-                self.assertIn("the file ends in the middle of a packet", text)
+                self.assertIn("the file is cut short", text)
 
     def test_the_exit_code_tells_what_is_wrong(self):
         self.file.write_bytes(b"this is no capture file")

@@ -312,8 +312,22 @@ class ReplaceTest(HandoverCase):
         self.has_ended(newer)
         older = self.replace(PODWIRE_REVISION="two")
         self.endpoint.await_page(two, 200, "ready")
-        self.endpoint.await_page(one, 503, "this agent has revision two")
+        # The older one stands by as long as its pod counts as ready.
+        self.endpoint.await_page(one, 200, "ready")
+        self.endpoint.await_page("/readyz?revision=three", 503)
         self.has_ended(older)
+        self.endpoint.await_page(one, 503, "this agent has revision two")
+        # It goes on if the newer one ends.
+        older = self.replace(PODWIRE_REVISION="three")
+        self.agent.process.kill()
+        self.endpoint.await_page(two, 200, "ready")
+        self.endpoint.await_page("/readyz?revision=three", 503, "this agent has revision two")
+        self.agent = older
+
+    def test_who_hands_over_to_nobody_answers_for_all(self):
+        """Without a name an agent never lets go of the port: a probe would wait for ever."""
+        self.begin(sensors=1, PODWIRE_HANDOVER="off")
+        self.endpoint.await_page("/readyz?revision=two", 200, "ready")
 
     def test_of_the_sensors_one_is_enough_where_one_is_fed(self):
         self.begin(PODWIRE_SENSOR_POLICY="all")

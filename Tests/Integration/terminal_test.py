@@ -223,8 +223,15 @@ class StaticTest(unittest.TestCase):
                    words=("an IPv6 address with a port belongs in brackets", "comma-separated"))
         self.check("edges", "--pod-network", PODNET, "--sensors", "a", words=("Unknown option '--sensors'",))
         self.check("adgent", words=("no command 'adgent': did you mean 'agent'?",))
-        self.check("filter", " or ".join(f"host 10.0.0.{number}" for number in range(30)) + " hsot 10.0.0.1",
-                   words=("is missing before this", "^^^^"))
+        words = [f"host 10.0.0.{number} or" for number in range(20)]
+        self.check("filter", " ".join([*words, "hsot payments-backend.production.svc.cluster.local or", *words, "ip"]),
+                   words=("did you mean 'host'?",))
+        # The carets are below their word, whatever the width.
+        for columns in WIDTHS:
+            text = [plain(line) for line in printed(
+                self.bed.node, "filter", " ".join([*words, "hsot 10.0.0.1 or", *words, "ip"]), columns=columns)]
+            [carets] = [index for index, line in enumerate(text) if "^^^^" in line]
+            self.assertEqual(text[carets].index("^^^^"), text[carets - 1].index("hsot"), text)
         # In a pipe each has a line.
         done = run(*command_in(self.bed.node, PODWIRE, "agent", "--sensor", "a:b:c"), check=False)
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)

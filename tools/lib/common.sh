@@ -77,8 +77,8 @@ testbed_packages=(iproute2 iptables nftables containernetworking-plugins procps 
 # Those test beds whose data path is eBPF programs.
 ebpf_packages=(clang bpftool libbpf-dev linux-libc-dev)
 demo_packages=(tcpdump iputils-ping)
-lint_packages=(python3 pyflakes3 shellcheck git)
-python_packages=(python3)
+lint_packages=(shellcheck git)
+python_packages=(python3 pyflakes3)
 docs_packages=(python3 man-db)
 integration_packages=(
     python3 python3-prometheus-client tshark tcpdump iputils-ping libcap2-bin conntrack openssl ethtool

@@ -61,7 +61,7 @@ def integration(name, summary, *packages, test=None, venv=None, beside=None, alo
 
 
 STEPS = (
-    step("check", "format, house rules, Python and shell lint", "tools/check rules", ("lint",),
+    step("check", "format, house rules, Python and shell lint", "tools/check rules", ("lint", "python"),
          root=False, beside=COMPILES),
     step("tidy", "each house rule finds a planted violation",
          f"python3 -B {TESTS}/tidy_test.py -v", ("python",), root=False, count="python",
@@ -70,7 +70,7 @@ STEPS = (
          f"python3 -B {TESTS}/compare_test.py -v", ("python",), root=False, count="python",
          beside=COMPILES),
     step("steps", "tools/test counts right, and the Python lint finds what is wrong",
-         f"python3 -B {TESTS}/steps_test.py -v", ("lint",), root=False, count="python",
+         f"python3 -B {TESTS}/steps_test.py -v", ("python",), root=False, count="python",
          beside=COMPILES),
     step("fuzz", "the guided fuzzer's targets, each with some inputs that are always the same",
          "tools/fuzz --runs 5000 --jobs 2", ("build",), root=False, beside=COMPILES),
@@ -334,9 +334,12 @@ class Runner:
         self.install(["build"])
         print("\n== the release build, for the steps that follow", flush=True)
         begin = time.monotonic()
-        with subprocess.Popen(["tools/lib/release"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        process = self.begin(["tools/lib/release"])
+        try:
             path = process.stdout.read().strip()
             code, cpu_seconds = wait_for(process)
+        finally:
+            self.end(process)
         self.rows.append(("(build)", "ok" if code == 0 else "FAILED", "", time.monotonic() - begin,
                           cpu_seconds))
         if code != 0:
@@ -406,15 +409,25 @@ class Runner:
             show_all()
         return COUNTERS[step.count](lines, code), log, cpu_seconds
 
-    def watch(self, step, environment, file, show):
-        """Runs a step's command, and returns its lines, its exit code and its CPU time in seconds."""
-        process = subprocess.Popen(
-            step.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            start_new_session=True)
+    def begin(self, words, **keywords):
+        """A process that leads a session, whose output can be read, and which `stop` ends."""
+        process = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                   errors="replace", start_new_session=True, **keywords)
         self.processes.add(process)
         if self.is_over:
             kill(process)
+        return process
+
+    def end(self, process):
+        """Lets go of a process; one that has not been waited for is killed, with all that it has started."""
+        if process.returncode is None:
+            kill(process)
+        process.stdout.close()
+        self.processes.discard(process)
+
+    def watch(self, step, environment, file, show):
+        """Runs a step's command, and returns its lines, its exit code and its CPU time in seconds."""
+        process = self.begin(step.command, env=environment, stderr=subprocess.STDOUT)
         if step.beside == COMPILES:
             give_way(process)
 
@@ -432,13 +445,9 @@ class Runner:
                 if not NOISE.match(line):
                     show(line)
             return lines, *wait_for(process)
-        except BaseException:
-            kill(process)
-            raise
         finally:
             limit.cancel()
-            process.stdout.close()
-            self.processes.discard(process)
+            self.end(process)
 
     def repeat(self, step, times):
         """Runs a step some times, and returns its count and the output of a run that failed."""

@@ -39,6 +39,10 @@ final class Handover: Sendable {
         let cede: @Sendable () -> Void
         /// Takes up again what was ceded.
         let resume: @Sendable () -> Void
+        /// The hash of the agent's revision, 0 for none.
+        let revisionHash: UInt64
+        /// Answers the probes of the older agent, too, whose revision has this hash; 0 for no older one.
+        let standIn: @Sendable (UInt64) -> Void
     }
 
     /// How often a newer agent looks whether its sensors capture.
@@ -113,7 +117,7 @@ final class Handover: Sendable {
             guard !stop.isGiven else { break }
             if let listener = try? SequencedListener(atName: name) {
                 beginAlone(&search)
-                lead(listener, search.comparesUntil, heartbeat)
+                lead(listener, search, heartbeat)
             } else if search.isNew, !search.isNameDenied {
                 // One that has begun at the same time, and can be asked soon.
                 _ = wait(for: Self.nameInterval)
@@ -263,7 +267,10 @@ extension Handover {
                 at: .current, servedCount: role.servedCount(), servedCountMax: role.servedCountMax)
             carryOut(actions, on: line)
             log(successor.phase, before)
-            if case .over(let outcome) = successor.phase { return outcome }
+            if case .over(let outcome) = successor.phase {
+                role.standIn(successor.olderRevisionHash)
+                return outcome
+            }
         }
     }
 
@@ -299,7 +306,7 @@ extension Handover {
 
 /// The older agent.
 extension Handover {
-    private enum Awaited { case stopRequest, stop, listener, line }
+    private enum Awaited { case stopRequest, stop, listener, line, older }
 
     /// The part of an agent that forwards: who is there beside it, and what they have agreed on.
     private struct Lead: ~Copyable {
@@ -311,17 +318,21 @@ extension Handover {
         var silentUntil = MonotonicTime.distantFuture
         /// Until when time stamps are compared with the moment at which this agent took over.
         var comparesUntil: MonotonicTime?
-        var predecessor = Predecessor()
+        var predecessor: Predecessor
+        /// The agent from which this one has taken over, until its end.
+        var older: Line?
         /// Whether the newer agent is gone after it has taken over, so that the name may be free.
         var seeksName = false
     }
 
     /// Listens for newer agents, and hands over to one, until the agent stops.
     private func lead(
-        _ listener: consuming SequencedListener, _ comparesUntil: MonotonicTime?,
+        _ listener: consuming SequencedListener, _ search: Search,
         _ heartbeat: borrowing Watchdog.Heartbeat
     ) {
-        var lead = Lead(listener: consume listener, comparesUntil: comparesUntil)
+        var lead = Lead(
+            listener: consume listener, comparesUntil: search.comparesUntil,
+            predecessor: Predecessor(revisionHash: role.revisionHash), older: search.lines.last)
         while !stop.isGiven {
             heartbeat.beat()
             turn(&lead)
@@ -340,6 +351,7 @@ extension Handover {
                 .stop: (stop.fileDescriptor, .readable),
                 .listener: (lead.listener?.fileDescriptor ?? -1, .readable),
                 .line: (lead.line?.socket.fileDescriptor ?? -1, .readable),
+                .older: (lead.older?.socket.fileDescriptor ?? -1, .readable),
             ], until: deadline)
         guard let ready else { return stop.give() }
         if let time = lead.comparesUntil, .now >= time {
@@ -349,6 +361,7 @@ extension Handover {
         var actions: [HandoverAction] = []
         if !ready[.stopRequest].isEmpty { actions += lead.predecessor.requestStop(at: .now) }
         if !ready[.line].isEmpty { actions += hear(&lead) }
+        if !ready[.older].isEmpty { hearOlder(&lead) }
         if .now >= lead.silentUntil { actions.append(.disconnect) }
         actions += lead.predecessor.attend(at: .now)
         if actions.contains(.disconnect) { actions += loseNewer(&lead) }
@@ -385,6 +398,20 @@ extension Handover {
             return lead.predecessor.receive(
                 message, at: .current, servedCount: role.servedCount())
         case .end: return [.disconnect]
+        }
+    }
+
+    /// Takes what the agent says from which this one has taken over.
+    ///
+    /// Its pod stays until this one's has been ready for some time, if its probe is answered until then.
+    private func hearOlder(_ lead: inout Lead) {
+        guard let older = lead.older else { return }
+        switch receive(from: older) {
+        case .message(let message) where message.kind == .ceded: role.standIn(message.value)
+        case .nothing, .message: break
+        case .end:
+            lead.older = nil
+            role.standIn(0)
         }
     }
 

@@ -23,7 +23,7 @@ package struct HandoverMessage: Equatable, Sendable {
         case refuse
         /// The newer agent does not forward after all.
         case cancel
-        /// The older agent has ended its sessions and let go of its ports.
+        /// The older agent has ended its sessions and let go of its ports; the hash of its revision, 0 for none.
         case ceded
     }
 

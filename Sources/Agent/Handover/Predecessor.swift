@@ -7,6 +7,8 @@ package import Time
 /// goes away, this one takes up its work again.
 package struct Predecessor {
     package private(set) var phase = Phase.alone
+    /// The hash of this agent's revision, 0 for none.
+    private let revisionHash: UInt64
     /// When the agent stops, if it is to stop.
     private var stopsAt: MonotonicTime?
 
@@ -23,7 +25,9 @@ package struct Predecessor {
     }
 
     /// An agent without another one.
-    package init() {}
+    ///
+    /// - Parameter revisionHash: The hash of its revision, 0 for none.
+    package init(revisionHash: UInt64 = 0) { self.revisionHash = revisionHash }
 
     /// Whether the agent is to stop, at once or later.
     package private(set) var isToStop = false
@@ -69,7 +73,7 @@ package struct Predecessor {
         if case .ceding(let until, _) = phase, now >= until {
             phase = .ceded
             let stop: [HandoverAction] = stopsAt == nil ? [] : [.stop]
-            return [.cede, .send(HandoverMessage(.ceded))] + stop
+            return [.cede, .send(HandoverMessage(.ceded, revisionHash))] + stop
         }
         if let stopsAt, now >= stopsAt { return [.stop] }
         return []

@@ -43,6 +43,8 @@ package struct Successor {
         case tookOver(comparesUntil: MonotonicTime)
     }
 
+    /// The hash of the older agent's revision; 0 if it has none, or has not said it.
+    package private(set) var olderRevisionHash: UInt64 = 0
     /// The sensors that the older agent feeds.
     private var servedCount = 0
     /// Whether this agent forwards until the other one answers.
@@ -85,6 +87,7 @@ package struct Successor {
         // What answers a proposal that has been taken back.
         case (.waiting, .accept), (.waiting, .refuse), (.proposed, .accept): return []
         case (.overlapping(let proposal), .ceded), (.ceding(let proposal, _), .ceded):
+            olderRevisionHash = message.value
             return finish(proposal)
         default: return [.disconnect]
         }

@@ -29,19 +29,8 @@ package enum SensorRanking {
     /// The score of a sensor: of all sensors it is the highest in proportion to the weight.
     private static func score(_ sensor: SensorName, _ node: String) -> Double {
         // Between 0 and 1, without both ends.
-        let part = (Double(hash(node, sensor.description) >> 11) + 0.5) / Double(1 << 53 as UInt64)
+        let hash = StableHash.of(node, sensor.description)
+        let part = (Double(hash >> 11) + 0.5) / Double(1 << 53 as UInt64)
         return -Double(sensor.weight) / log(part)
-    }
-
-    /// A hash of two texts that is the same on each machine and in each version.
-    ///
-    /// It is FNV-1a, 64 bits, whose last bytes change few bits, and so a mixer stands behind it.
-    private static func hash(_ node: String, _ sensor: String) -> UInt64 {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        // No text of UTF-8 has this byte, so that the texts cannot run into each other.
-        for byte in Array(node.utf8) + [0xff] + Array(sensor.utf8) {
-            hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
-        }
-        return hash.mixed
     }
 }

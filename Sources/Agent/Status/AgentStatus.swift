@@ -3,6 +3,7 @@ import Forwarding
 import Linux
 package import Metrics
 package import Settings
+import Synchronization
 import Taps
 import Time
 
@@ -35,6 +36,9 @@ package final class AgentStatus: Sendable {
     let sensorChanges = Counter()
     /// Whether a newer agent of the node is there, and does not forward yet.
     let isAccompanied = Flag(false)
+    /// The hash of the revision of the older agent from which this one has taken over, while it is there; 0
+    /// for none.
+    let olderRevisionHash = Mutex<UInt64>(0)
     /// Whether a newer agent of the node has taken over.
     let isCeded = Flag(false)
     /// Whether the agent is about to end.

@@ -36,7 +36,8 @@ final class StatusPages: Sendable {
             case .index: "this page"
             case .metrics: "metrics for Prometheus"
             case .alive: "200 while all loops run, otherwise 503 and the loops that do not"
-            case .ready: "200 while packets can reach a sensor, otherwise 503 and the reason"
+            case .ready:
+                "200 while packets can reach a sensor, otherwise 503 and the reason; ?revision=NAME"
             case .edges: "the edges of this node, as JSON"
             }
         }
@@ -60,11 +61,15 @@ final class StatusPages: Sendable {
         }
     }
 
-    /// Not ready, if the agent of another revision is asked for.
+    /// Not ready, if a newer agent is asked for that has not taken over yet.
     ///
-    /// In the node's network all its agents are asked at one port, and one of them answers.
+    /// In the node's network all its agents are asked at one port, and the one that forwards answers: for
+    /// itself, and for the older one, which stands by until it is stopped. Agents that do not hand over
+    /// never let go of the port, so they answer for all.
     private func refusal(ofRevision wanted: String?) -> Health? {
-        guard let wanted, wanted != settings.revision else { return nil }
+        guard settings.handover != nil, let wanted, wanted != settings.revision,
+            StableHash.of(wanted) != status.olderRevisionHash.withLock({ $0 })
+        else { return nil }
         return .otherRevision(than: settings.revision)
     }
 

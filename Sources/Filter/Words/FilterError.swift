@@ -11,8 +11,10 @@ package struct FilterError: Error, Equatable, CustomStringConvertible {
 
     package var description: String { reason }
 
-    /// The most characters of the text that are shown on each side of the place.
+    /// The most bytes of a place that are shown.
     private static let contextMax = 30
+    /// The most bytes of a text in the line above the carets: with dots and an indent it fits 60 columns.
+    private static let excerptMax = 52
     /// The most bytes of a word that a reason repeats.
     private static let wordByteCountMax = 40
 
@@ -24,9 +26,9 @@ package struct FilterError: Error, Equatable, CustomStringConvertible {
         let bytes = Array(text.utf8)
         let place = Place(of: range, in: bytes)
         let (start, end) = (place.range.lowerBound, place.range.upperBound)
-        let first = max(place.line.lowerBound, start - Self.contextMax)
-        let last = min(
-            place.line.upperBound, min(end, start + Self.contextMax) + Self.contextMax)
+        let context = (Self.excerptMax - min(end - start, Self.contextMax)) / 2
+        let first = max(place.line.lowerBound, start - context)
+        let last = min(place.line.upperBound, min(end, start + Self.contextMax) + context)
         let before =
             (first > place.line.lowerBound ? "..." : "") + Self.printable(bytes[first..<start])
         let middle = Self.printable(bytes[start..<min(end, last)])

@@ -94,16 +94,6 @@ securityContext:
 {{- if ne (include "podwire.text" (.PODWIRE_HANDOVER | default "off")) "off" }}true{{ end -}}
 {{- end }}
 
-{{/* A name for the agents of these values, where agents hand over; others have another one. What is left out
-changes no agent. */}}
-{{- define "podwire.revision" -}}
-{{- $settings := include "podwire.settings" . -}}
-{{- if include "podwire.handsOver" (fromYaml $settings) -}}
-{{- $others := omit .Values "settings" "image" "updateStrategy" "collector" "prometheusOperator" "namespace" -}}
-{{- list .Chart.Version (include "podwire.image" .) $settings $others | toJson | sha256sum | trunc 16 -}}
-{{- end -}}
-{{- end }}
-
 {{/* How an update replaces pods: as it is given, or with two agents on a node where they hand over. */}}
 {{- define "podwire.updateStrategy" -}}
 {{- $settings := include "podwire.settings" . | fromYaml -}}
