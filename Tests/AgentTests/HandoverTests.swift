@@ -158,7 +158,7 @@ struct HandoverTests {
             return
         }
         #expect(world.older.phase == .ceded && world.isCeded)
-        // Whose probes the newer one answers, too.
+        // Its probes are answered by the newer one, too.
         #expect(delayMax > 100 || world.newer?.olderRevisionHash == 7)
         // A late answer has the newer one take its proposal back after the older one has agreed.
         if delayMax <= 100 { #expect(world.faults.isEmpty, "\(world.faults)") }

@@ -161,7 +161,7 @@ struct CaptureReaderTests {
         ends.insert(file.bytes.count)
         file.addPacket(time: 7, Self.frame)
         ends.insert(file.bytes.count)
-        // Of less than four bytes nobody knows what file it is.
+        // Fewer than four bytes do not say what file it is.
         for count in 4...file.bytes.count {
             let path = ReadFile.newPath
             defer { try? removeFile(path) }

@@ -112,7 +112,7 @@ STEPS = (
     integration("wire", "frames as a wire would have carried them"),
     integration("rule", "the feed, floods, and what a node may not allow"),
     integration("requests", "requests that nobody answers: when they come, and a flood of them"),
-    integration("behind", "guests, gateways and addresses behind edges, and uplinks"),
+    integration("behind", "guests, gateways and addresses behind edges, and uplinks", beside=WAITS),
     integration("group", "broadcasts, multicasts and link-local addresses"),
     integration("fragments", "fragments in orders that are legal and rare"),
     integration("fronts", "calls to node ports, host ports and external addresses"),

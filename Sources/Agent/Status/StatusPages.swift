@@ -1,3 +1,4 @@
+import Addressing
 import Edges
 import Formats
 import HTTPEndpoint
