@@ -4,7 +4,6 @@ import Log
 import Logging
 import Metrics
 import PacketRing
-import Settings
 import Synchronization
 import Time
 
@@ -14,14 +13,14 @@ import Time
 /// meanwhile and which goes with its process. A newer one connects. `Successor` and `Predecessor` are what
 /// they say to each other, and when.
 final class Handover: Sendable {
-    private let name: String
-    private let span: ForwardingSpan
-    private let role: Role
+    let name: String
+    let span: ForwardingSpan
+    let role: Role
     private let watchdog: Watchdog
-    private let stop: StopSignal
-    private let logger: Logger
+    let stop: StopSignal
+    let logger: Logger
     /// Raised when the agent is asked to stop.
-    private let stopRequest: Event
+    let stopRequest: Event
     private let isStopRequested = Flag(false)
     private let throttle = Mutex(FailureLogThrottle())
 
@@ -41,18 +40,16 @@ final class Handover: Sendable {
         let resume: @Sendable () -> Void
         /// The hash of the agent's revision, 0 for none.
         let revisionHash: UInt64
-        /// Answers the probes of the older agent, too, whose revision has this hash; 0 for no older one.
+        /// Has the agent answer the probes of the older agent, too, whose revision has this hash; 0 for no older one.
         let standIn: @Sendable (UInt64) -> Void
     }
 
     /// How often a newer agent looks whether its sensors capture.
     private static let lookInterval = Duration.milliseconds(50)
     /// The wait before an agent tries again to connect, or to listen.
-    private static let retryInterval = Duration.milliseconds(500)
+    static let retryInterval = Duration.milliseconds(500)
     /// The wait before an agent tries again to listen at a name that is about to be free.
     private static let nameInterval = Duration.milliseconds(10)
-    /// The wait behind a connection that is refused, so that many of them cost little.
-    private static let refusalPause = Duration.milliseconds(20)
 
     init(
         _ name: String, _ span: ForwardingSpan, _ role: Role, _ watchdog: Watchdog,
@@ -304,158 +301,15 @@ extension Handover {
     }
 }
 
-/// The older agent.
-extension Handover {
-    private enum Awaited { case stopRequest, stop, listener, line, older }
-
-    /// The part of an agent that forwards: who is there beside it, and what they have agreed on.
-    private struct Lead: ~Copyable {
-        /// Nil while another agent has the name.
-        var listener: SequencedListener?
-        /// The newer agent.
-        var line: Line?
-        /// When a connection is closed over which nothing has been said yet.
-        var silentUntil = MonotonicTime.distantFuture
-        /// Until when time stamps are compared with the moment at which this agent took over.
-        var comparesUntil: MonotonicTime?
-        var predecessor: Predecessor
-        /// The agent from which this one has taken over, until its end.
-        var older: Line?
-        /// Whether the newer agent is gone after it has taken over, so that the name may be free.
-        var seeksName = false
-    }
-
-    /// Listens for newer agents, and hands over to one, until the agent stops.
-    private func lead(
-        _ listener: consuming SequencedListener, _ search: Search,
-        _ heartbeat: borrowing Watchdog.Heartbeat
-    ) {
-        var lead = Lead(
-            listener: consume listener, comparesUntil: search.comparesUntil,
-            predecessor: Predecessor(revisionHash: role.revisionHash), older: search.lines.last)
-        while !stop.isGiven {
-            heartbeat.beat()
-            turn(&lead)
-        }
-    }
-
-    private func turn(_ lead: inout Lead) {
-        let isStopping = lead.predecessor.isToStop
-        var deadline = min(
-            lead.predecessor.dueAt ?? .distantFuture, lead.comparesUntil ?? .distantFuture,
-            lead.silentUntil, .now + Watchdog.waitMax)
-        if lead.seeksName { deadline = min(deadline, .now + Self.retryInterval) }
-        let ready = try? poll(
-            [
-                Awaited.stopRequest: (isStopping ? -1 : stopRequest.fileDescriptor, .readable),
-                .stop: (stop.fileDescriptor, .readable),
-                .listener: (lead.listener?.fileDescriptor ?? -1, .readable),
-                .line: (lead.line?.socket.fileDescriptor ?? -1, .readable),
-                .older: (lead.older?.socket.fileDescriptor ?? -1, .readable),
-            ], until: deadline)
-        guard let ready else { return stop.give() }
-        if let time = lead.comparesUntil, .now >= time {
-            lead.comparesUntil = nil
-            span.begin(at: 0)
-        }
-        var actions: [HandoverAction] = []
-        if !ready[.stopRequest].isEmpty { actions += lead.predecessor.requestStop(at: .now) }
-        if !ready[.line].isEmpty { actions += hear(&lead) }
-        if !ready[.older].isEmpty { hearOlder(&lead) }
-        if .now >= lead.silentUntil { actions.append(.disconnect) }
-        actions += lead.predecessor.attend(at: .now)
-        if actions.contains(.disconnect) { actions += loseNewer(&lead) }
-        if lead.seeksName { actions += seekName(&lead) }
-        for action in actions {
-            carryOut([action], on: lead.line)
-            // The newer agent listens at the name as soon as it hears that this one has ceded.
-            if action == .cede { lead.listener = nil }
-        }
-        if actions.contains(where: \.isBeginning) {
-            lead.comparesUntil = .now + HandoverTimes.comparison
-        }
-        role.accompany(lead.predecessor.isAccompanied)
-        log(actions)
-        if !ready[.listener].isEmpty { accept(&lead) }
-    }
-
-    private func accept(_ lead: inout Lead) {
-        guard let new = lead.listener?.acceptOwn(pause: Self.refusalPause), lead.line == nil else {
-            // A second one is let go of, and tries again.
-            return
-        }
-        lead.line = Line(new)
-        lead.silentUntil = .now + HandoverTimes.greeting
-    }
-
-    /// Takes what the newer agent says.
-    private func hear(_ lead: inout Lead) -> [HandoverAction] {
-        guard let newer = lead.line else { return [] }
-        switch receive(from: newer) {
-        case .nothing: return []
-        case .message(let message):
-            lead.silentUntil = .distantFuture
-            return lead.predecessor.receive(
-                message, at: .current, servedCount: role.servedCount())
-        case .end: return [.disconnect]
-        }
-    }
-
-    /// Takes what the agent says from which this one has taken over.
-    ///
-    /// Its pod stays until this one's has been ready for some time, if its probe is answered until then.
-    private func hearOlder(_ lead: inout Lead) {
-        guard let older = lead.older else { return }
-        switch receive(from: older) {
-        case .message(let message) where message.kind == .ceded: role.standIn(message.value)
-        case .nothing, .message: break
-        case .end:
-            lead.older = nil
-            role.standIn(0)
-        }
-    }
-
-    /// Lets go of the newer agent.
-    private func loseNewer(_ lead: inout Lead) -> [HandoverAction] {
-        (lead.line, lead.silentUntil) = (nil, .distantFuture)
-        guard lead.predecessor.phase != .ceded else {
-            lead.seeksName = true
-            return []
-        }
-        return lead.predecessor.disconnect(at: .current)
-    }
-
-    /// Takes the name, unless a still newer agent has it, which forwards then.
-    private func seekName(_ lead: inout Lead) -> [HandoverAction] {
-        guard let listener = try? SequencedListener(atName: name) else { return [] }
-        lead.listener = consume listener
-        lead.seeksName = false
-        return lead.predecessor.disconnect(at: .current)
-    }
-
-    private func log(_ actions: [HandoverAction]) {
-        for action in actions {
-            switch action {
-            case .endForwarding(at: .max):
-                logger.warning("the other agent is gone, or has given up: this one forwards")
-            case .endForwarding: logger.info("another agent takes over")
-            case .cede:
-                logger.info("another agent has taken over; this one waits until it is stopped")
-            case .send, .beginForwarding, .resume, .stop, .disconnect: break
-            }
-        }
-    }
-}
-
 /// What both do.
 extension Handover {
-    private enum Reception {
+    enum Reception {
         case nothing
         case message(HandoverMessage)
         case end
     }
 
-    private func receive(from line: Line) -> Reception {
+    func receive(from line: Line) -> Reception {
         do throws(SystemError) {
             guard let message = try line.socket.receive() else { return .nothing }
             return HandoverMessage(message.bytes).map { .message($0) } ?? .end
@@ -464,7 +318,7 @@ extension Handover {
         }
     }
 
-    private func carryOut(_ actions: [HandoverAction], on line: Line?) {
+    func carryOut(_ actions: [HandoverAction], on line: Line?) {
         for action in actions {
             switch action {
             // If that fails, the next message is the connection's end.
@@ -481,25 +335,5 @@ extension Handover {
 }
 
 extension HandoverMoment {
-    fileprivate static var current: Self { Self(.now, wall: wallClockNanoseconds()) }
-}
-
-extension HandoverAction {
-    fileprivate var isBeginning: Bool {
-        if case .beginForwarding = self { true } else { false }
-    }
-}
-
-extension SequencedListener {
-    /// Accepts a connection of this agent's user; nil for others, and if there is none.
-    fileprivate func acceptOwn(pause: Duration) -> SequencedSocket? {
-        do throws(SystemError) {
-            guard let socket = try accept() else { return nil }
-            if try socket.peerUser() == effectiveUser() { return socket }
-        } catch {
-            // There is no descriptor left, and the connection still waits.
-        }
-        sleep(until: .now + pause)
-        return nil
-    }
+    static var current: Self { Self(.now, wall: wallClockNanoseconds()) }
 }
