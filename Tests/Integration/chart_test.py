@@ -144,7 +144,6 @@ CONFLICTS = (
     ({"settings": {"PODWIRE_FILTER": "tcp", "PODWIRE_FILTER_FILE": "/x"}}, "give one of them"),
     ({"passive": {"enabled": True}, "settings": {"PODWIRE_HANDOVER": "a"}}, "leave it out"),
     # An update would wait for ever,
-    ({"metrics": {"enabled": True}, **SURGING}, "with metrics.enabled agents declare a port"),
     ({"passive": {"enabled": True}, **SURGING}, "with passive.enabled agents declare a port"),
     # or both agents of a node would report everything.
     (SURGING, "both agents of a node would report everything"),
@@ -353,7 +352,7 @@ class Objects(unittest.TestCase):
                 ({"settings": off}, {**rolling, "rollingUpdate": ONE_AGENT}, "off"),
                 ({"settings": {"PODWIRE_HANDOVER": False}}, {**rolling, "rollingUpdate": ONE_AGENT}, "off"),
                 ({"settings": named}, {**rolling, "rollingUpdate": TWO_AGENTS}, "name"),
-                ({"settings": named, **COMPONENTS["metrics"]}, {**rolling, "rollingUpdate": ONE_AGENT}, "name"),
+                ({"settings": named, **COMPONENTS["metrics"]}, {**rolling, "rollingUpdate": TWO_AGENTS}, "name"),
                 ({"settings": named, **SURGING}, {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, "name"),
                 ({}, {**rolling, "rollingUpdate": ONE_AGENT}, default),
                 ({"updateStrategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": 1}}, "settings": off},
@@ -499,7 +498,7 @@ class Objects(unittest.TestCase):
     def test_with_all_at_once_it_is_valid_and_variables_name_what_is_above(self):
         items = render(merged(BASE, *COMPONENTS.values(), {"settings": {"PODWIRE_SENSOR_POLICY": "one"}}))
         for (kind, name), item in items.items():
-            if kind not in ("PodMonitor", "PrometheusRule", "SecurityContextConstraints"):
+            if kind not in ("ServiceMonitor", "PrometheusRule", "SecurityContextConstraints"):
                 for minor in range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1):
                     kubernetes_validate.validate(item, f"1.{minor}", strict=True)
         for container in containers(items[AGENT]["spec"]["template"]):

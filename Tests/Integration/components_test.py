@@ -35,7 +35,8 @@ WITH_POLICY = [FOLDER / "components/collector", FOLDER / "components/collector-p
 # The kernel's ports for those who ask for any: net.ipv4.ip_local_port_range.
 FREE_PORTS = (32768, 60999)
 
-# Components that need more than the plain constraints: whether a folder of the node, and a capability.
+# Components that need more than the plain constraints: whether a folder of the node, and a capability; what
+# declares a port needs that, too.
 NEEDS = {"names": (True, set()), "pod-taps": (True, {"SYS_ADMIN"}), "cilium-services": (True, {"BPF"}),
          "passive": (False, set()), "tls": (False, set()), "metrics": (False, set()),
          "doctor": (False, set())}
@@ -75,6 +76,8 @@ def refusals(constraints, pod):
         found.append("seLinuxOptions")
     for container in containers(pod):
         context = container["securityContext"]
+        if container.get("ports") and not constraints["allowHostPorts"]:
+            found.append("ports")
         found += set(context["capabilities"]["add"]) - allowed
         if set(constraints["requiredDropCapabilities"]) - set(context["capabilities"]["drop"]):
             found.append("drop")
@@ -109,35 +112,51 @@ class Prometheus(unittest.TestCase):
     def test_prometheus_asks_where_the_agent_answers(self):
         items = build(PROMETHEUS)
         pod = items[AGENT]["spec"]["template"]
-        monitor = items["PodMonitor", "podwire"]
-        selected = monitor["spec"]["selector"]["matchLabels"]
-        self.assertEqual(selected, items[AGENT]["spec"]["selector"]["matchLabels"])
-        self.assertEqual(monitor["metadata"]["namespace"], "extrahop")
-        [port] = pod["spec"]["containers"][0]["ports"]
-        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+        service, monitor = items["Service", "podwire"], items["ServiceMonitor", "podwire"]
+        self.assertLessEqual(monitor["spec"]["selector"]["matchLabels"].items(),
+                             service["metadata"]["labels"].items())
+        self.assertLessEqual(service["spec"]["selector"].items(), pod["metadata"]["labels"].items())
+        for one in (service, monitor):
+            self.assertEqual(one["metadata"]["namespace"], "extrahop")
+        [port] = service["spec"]["ports"]
+        [endpoint] = monitor["spec"]["endpoints"]
         self.assertEqual((endpoint["port"], endpoint["path"]), (port["name"], "/metrics"))
         address = environment(pod["spec"]["containers"][0], **{"status.hostIP": "node"})["PODWIRE_HTTP"]
-        self.assertEqual(address.split(",")[-1], f"[node]:{port['containerPort']}")
+        self.assertEqual(address.split(",")[-1], f"[node]:{port['port']}")
+        # It would be the node's, and an update without a gap would wait for it.
+        self.assertNotIn("ports", pod["spec"]["containers"][0])
 
     def test_prometheus_without_the_operator_asks_the_same(self):
         text = re.search(r"```yaml\n(scrape_configs:.*?)```", README, re.DOTALL)[1]
         [job] = yaml.safe_load(text)["scrape_configs"]
         items = build_site([METRICS])
-        self.assertNotIn(("PodMonitor", "podwire"), items)
+        self.assertNotIn(("ServiceMonitor", "podwire"), items)
         pod = items[AGENT]["spec"]["template"]
         kept = {rule["source_labels"][0]: rule["regex"] for rule in job["relabel_configs"]
                 if rule.get("action") == "keep"}
         self.assertEqual(kept, {
             "__meta_kubernetes_pod_label_component": pod["metadata"]["labels"]["component"],
-            "__meta_kubernetes_pod_container_port_name": pod["spec"]["containers"][0]["ports"][0]["name"]})
+            "__meta_kubernetes_pod_container_name": pod["spec"]["containers"][0]["name"]})
         self.assertEqual(job["kubernetes_sd_configs"][0]["namespaces"], {"names": ["extrahop"]})
-        monitor = build(PROMETHEUS)["PodMonitor", "podwire"]
+        targets = [rule for rule in job["relabel_configs"] if "target_label" in rule]
+        monitor = build(PROMETHEUS)["ServiceMonitor", "podwire"]
         self.assertEqual(
-            [(rule["source_labels"], rule["target_label"]) for rule in job["relabel_configs"]
-             if "target_label" in rule],
+            [(rule["source_labels"], rule["target_label"]) for rule in targets
+             if rule["target_label"] != "__address__"],
             [(rule["sourceLabels"], rule["targetLabel"])
-             for rule in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]])
+             for rule in monitor["spec"]["endpoints"][0]["relabelings"]])
         self.assertEqual(job["job_name"], "podwire")
+        # As Prometheus rewrites it, with expressions that match a whole text.
+        for address, expected in (("192.0.2.1", "192.0.2.1:9464"), ("2001:db8::1", "[2001:db8::1]:9464")):
+            found = [rule["replacement"].replace("$1", match[1]) for rule in targets if "regex" in rule
+                     and (match := re.fullmatch(rule["regex"], address))]
+            self.assertEqual(found, [expected])
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "prometheus.yml")
+            # Debian's Prometheus knows no pods.
+            path.write_text(yaml.safe_dump({"scrape_configs": [
+                {key: value for key, value in job.items() if key != "kubernetes_sd_configs"}]}))
+            self.check("check", "config", path)
 
     def test_alerts_are_whole(self):
         """Whether what they ask for is there, http_test.py knows."""
@@ -149,8 +168,8 @@ class Prometheus(unittest.TestCase):
             self.assertRegex(rule["alert"], r"^Podwire[A-Z]\w+$")
             self.assertEqual(rule["annotations"].keys(), {"summary", "description"})
             self.assertIn(rule["labels"]["severity"], {"info", "warning"})
-        monitor = items["PodMonitor", "podwire"]["metadata"]
-        self.assertEqual(monitor["name"], "podwire", "the operator puts it into the job's name")
+        service = items["Service", "podwire"]["metadata"]
+        self.assertEqual(service["name"], "podwire", "the operator has it as the job's name")
 
     def test_the_alerts_are_rules(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -216,7 +235,7 @@ class OpenShift(unittest.TestCase):
                 self.assertEqual([name for name, value in constraints.items()
                                   if name.startswith("allow") and value is True],
                                  (["allowHostDirVolumePlugin"] if has_folders else [])
-                                 + ["allowHostNetwork", "allowHostPorts"])
+                                 + ["allowHostNetwork"] + (["allowHostPorts"] if "passive" in names else []))
 
     def test_what_needs_more_is_refused_without_it(self):
         constraints = build_site([OPENSHIFT])[CONSTRAINTS]

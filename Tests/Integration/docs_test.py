@@ -56,9 +56,12 @@ class DocsTest(unittest.TestCase):
     def test_a_readme_that_is_too_long_or_too_wide_is_found(self):
         self.add("\n" * 150, "README.md")
         self.add("x" * 121, "README.md")
+        self.add("y" * 122 + "\n| " + "z" * 123, "k8s/README.md")
         text = self.docs("check")[1]
         self.assertIn("README.md: has more than 150 lines", text)
         self.assertIn("has 121 columns, the most is 120", text)
+        self.assertIn("has 122 columns, the most is 120", text)
+        self.assertNotIn("has 123 columns", text)
 
     def test_a_table_that_the_program_prints_otherwise_is_found_and_replaced(self):
         program = self.root / "program"

@@ -37,13 +37,13 @@ POD_TAPS, CILIUM_SERVICES = FOLDER / "components/pod-taps", FOLDER / "components
 NAMES, OPENSHIFT = FOLDER / "components/names", FOLDER / "components/openshift"
 OPENSHIFT_WITH_COLLECTOR = [OPENSHIFT, OPENSHIFT / "collector", FOLDER / "components/collector-policy"]
 # Who brings these brings their schemas.
-OPERATORS = {"PodMonitor", "PrometheusRule", "SecurityContextConstraints"}
+OPERATORS = {"ServiceMonitor", "PrometheusRule", "SecurityContextConstraints"}
 MINORS = range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)
 
 # What an agent cannot do without, of what "baseline" forbids; then what single overlays need.
 NEEDED = {"Host Namespaces", "Capabilities"}
 # In the node's network a declared port is the node's.
-ALSO_NEEDED = {"passive": {"Host Ports"}, "prometheus": {"Host Ports"}, "names": {"HostPath Volumes"},
+ALSO_NEEDED = {"passive": {"Host Ports"}, "names": {"HostPath Volumes"},
                "cilium-services": {"HostPath Volumes"}, "pod-taps": {"HostPath Volumes"}}
 # Kubernetes refuses "CAP_SYS_ADMIN" where nothing may gain privileges, and takes "SYS_ADMIN".
 CAPABILITIES = {"opener": {"NET_RAW", "SYS_ADMIN"}}
@@ -304,7 +304,9 @@ class Manifests(unittest.TestCase):
             "type": "RollingUpdate", "rollingUpdate": {"maxSurge": "10%", "maxUnavailable": 0}})
         [container] = spec["template"]["spec"]["containers"]
         # A declared port would be the node's, which two pods cannot have.
-        self.assertNotIn("ports", container)
+        for components in ([], [METRICS]):
+            pod = build_site(components, text)[AGENT]["spec"]["template"]["spec"]
+            self.assertNotIn("ports", pod["containers"][0])
         self.assertEqual(environment(container)["PODWIRE_HANDOVER"], "extrahop/extrahop-rpcapd")
         # The older agent does not answer for the newer one.
         probe = {**container["readinessProbe"]["httpGet"], "path": "/readyz?revision=1"}
@@ -517,10 +519,7 @@ class Program(unittest.TestCase):
     def test_probes_do_so_at_another_port(self):
         plain, with_metrics = [text for text in examples("DaemonSet") if "PODWIRE_HTTP" in text]
         self.check_probes(build_site([], plain), 9465)
-        items = build_site([METRICS], with_metrics)
-        self.check_probes(items, 9465)
-        container = items[AGENT]["spec"]["template"]["spec"]["containers"][0]
-        self.assertEqual(container["ports"], [{"name": "http", "containerPort": 9465}])
+        self.check_probes(build_site([METRICS], with_metrics), 9465)
 
     def check_probes(self, items, port):
         container = items[AGENT]["spec"]["template"]["spec"]["containers"][0]

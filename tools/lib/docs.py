@@ -24,6 +24,7 @@ DEFINITION = re.compile(r"^\[([^\]]+)\]: (\S+)$", re.MULTILINE)
 REFERENCE = re.compile(r"\[[^\]]+\]\[([^\]]+)\]")
 HEADING = re.compile(r"^#+ +(.*)$")
 TABLE = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+COLUMNS_MAX = 120
 # A path in the repository, and the names of tests that are said to be in it.
 PATH = re.compile(r"`((?:Sources|Tests|tools|k8s|container)/[\w./+-]+)`")
 # A type or a module, and a member of it, where a page speaks of the code.
@@ -116,16 +117,21 @@ class Check:
                 if (name if name[0] == '"' else f"def {name.strip('`')}(") not in source:
                     self.fault(page, f"{path} has no test {name}")
 
+    def width(self, page, of_prose=False):
+        """Holds a page's lines, or those that are neither code nor tables, to a width that terminals have."""
+        text = page.read_text()
+        for number, line in enumerate((without_code(text) if of_prose else text).splitlines(), 1):
+            if len(line) > COLUMNS_MAX and not (of_prose and line.startswith("|")):
+                self.fault(page, f"line {number} has {len(line)} columns, the most is {COLUMNS_MAX}")
 
 def check():
     found = Check()
     for page in PAGES:
         found.page(page)
-    for line_number, line in enumerate((ROOT / "README.md").read_text().splitlines(), 1):
-        if len(line) > 120:
-            found.fault(ROOT / "README.md", f"line {line_number} has {len(line)} columns, the most is 120")
-        if line_number == 151:
-            found.fault(ROOT / "README.md", "has more than 150 lines")
+    found.width(ROOT / "README.md")
+    found.width(ROOT / "k8s/README.md", of_prose=True)
+    if len((ROOT / "README.md").read_text().splitlines()) > 150:
+        found.fault(ROOT / "README.md", "has more than 150 lines")
     return found.faults
 
 

@@ -52,7 +52,6 @@ securityContext:
 
 {{/* The settings that hold: those that parts of the chart bring, and over them those that are given. */}}
 {{- define "podwire.settings" -}}
-{{- /* Where ports are declared a node has one agent at a time, and so nobody to hand over to. */ -}}
 {{- $settings := dict -}}
 {{- if .Values.names.enabled -}}
 {{- $_ := set $settings "PODWIRE_CNI_CACHE" "/var/lib/cni/results" -}}
@@ -84,11 +83,6 @@ securityContext:
 {{- toYaml $settings -}}
 {{- end }}
 
-{{/* "true" if the agent declares ports. In the node's network these are the node's, which two pods cannot have. */}}
-{{- define "podwire.declaresPorts" -}}
-{{- or .Values.metrics.enabled .Values.passive.enabled -}}
-{{- end }}
-
 {{/* "true" if agents hand over to each other; the argument is the settings. */}}
 {{- define "podwire.handsOver" -}}
 {{- if ne (include "podwire.text" (.PODWIRE_HANDOVER | default "off")) "off" }}true{{ end -}}
@@ -101,7 +95,7 @@ securityContext:
 {{- if not $strategy -}}
 {{- $one := dict "maxSurge" 0 "maxUnavailable" "10%" -}}
 {{- $two := dict "maxSurge" "10%" "maxUnavailable" 0 -}}
-{{- $isOne := or (include "podwire.declaresPorts" . | eq "true") (include "podwire.handsOver" $settings | empty) -}}
+{{- $isOne := include "podwire.handsOver" $settings | empty -}}
 {{- $strategy = dict "type" "RollingUpdate" "rollingUpdate" (ternary $one $two $isOne) -}}
 {{- end -}}
 {{- /* Kubernetes takes only one of the two, and the other one's default there is 1. */ -}}
@@ -208,8 +202,8 @@ httpGet: { {{- if not .values.metrics.enabled }}host: 127.0.0.1, {{ end }}port: 
 {{- fail "settings.PODWIRE_HANDOVER is a name, and agents that listen for clients (passive.enabled) cannot hand over: leave it out" -}}
 {{- end -}}
 {{- $surges := include "podwire.updateStrategy" . | fromYaml | include "podwire.surges" -}}
-{{- if and $surges (include "podwire.declaresPorts" . | eq "true") -}}
-{{- fail (printf "updateStrategy.rollingUpdate.maxSurge is above 0, but with %s.enabled agents declare a port, which two pods of a node cannot have, and an update would wait for ever: leave updateStrategy out, or set maxSurge to 0 and maxUnavailable to 10%%" (ternary "passive" "metrics" $values.passive.enabled)) -}}
+{{- if and $surges $values.passive.enabled -}}
+{{- fail "updateStrategy.rollingUpdate.maxSurge is above 0, but with passive.enabled agents declare a port, which two pods of a node cannot have, and an update would wait for ever: leave updateStrategy out, or set maxSurge to 0 and maxUnavailable to 10%" -}}
 {{- end -}}
 {{- if and $surges (not $hasHandover) -}}
 {{- fail "updateStrategy.rollingUpdate.maxSurge is above 0, but settings.PODWIRE_HANDOVER is not set, and during an update both agents of a node would report everything: give it a name, or leave updateStrategy out" -}}

@@ -106,16 +106,10 @@ spec:
         - name: PODWIRE_REVISION
           value: {{ quote . }}
         {{- end }}
-      {{- if or $values.metrics.enabled $values.passive.enabled }}
+      {{- if $values.passive.enabled }}
       ports:
-        {{- if $values.metrics.enabled }}
-        - name: http
-          containerPort: {{ $values.httpPort }}
-        {{- end }}
-        {{- if $values.passive.enabled }}
         - name: rpcap
           containerPort: {{ regexFind "[0-9]+$" (include "podwire.text" $settings.PODWIRE_LISTEN) }}
-        {{- end }}
       {{- end }}
       {{- include "podwire.securityContext" $capabilities | nindent 6 }}
       resources:
