@@ -106,10 +106,8 @@ struct CaptureReaderTests {
         file.addNames([try Self.name("10.0.0.1", Array("shop/new\0".utf8))])
         file.addNames([(1, [])], lastByteCount: 4000)
         file.addPacket(time: 8, Self.frame)
-        let path = ReadFile.newPath
+        let path = try ReadFile.make(file.bytes)
         defer { try? removeFile(path) }
-        let descriptor = try Descriptor(creating: path)
-        try writeAll(file.bytes, to: descriptor.fileDescriptor, path)
         for readByteCount in [1, 7, 4096] {
             var reader = try CaptureReader(path: path, readByteCount: readByteCount)
             #expect(try reader.next() != nil)
@@ -139,10 +137,8 @@ struct CaptureReaderTests {
             file.addSection(isBigEndian: isBigEndian, application: name.bytes)
             file.addInterface()
             file.addPacket(time: 7, Self.frame)
-            let path = ReadFile.newPath
+            let path = try ReadFile.make(file.bytes)
             defer { try? removeFile(path) }
-            let descriptor = try Descriptor(creating: path)
-            try writeAll(file.bytes, to: descriptor.fileDescriptor, path)
             for readByteCount in [1, 7, 4096] {
                 var reader = try CaptureReader(path: path, readByteCount: readByteCount)
                 #expect(try reader.next()?.bytes == Self.frame)
@@ -163,10 +159,8 @@ struct CaptureReaderTests {
         ends.insert(file.bytes.count)
         // Fewer than four bytes do not say what file it is.
         for count in 4...file.bytes.count {
-            let path = ReadFile.newPath
+            let path = try ReadFile.make(Array(file.bytes.prefix(count)))
             defer { try? removeFile(path) }
-            let descriptor = try Descriptor(creating: path)
-            try writeAll(Array(file.bytes.prefix(count)), to: descriptor.fileDescriptor, path)
             var reader = try CaptureReader(path: path)
             while try reader.next() != nil {}
             #expect(reader.isCutShort == !ends.contains(count), "\(count) bytes")
@@ -339,13 +333,19 @@ enum ReadFile {
         "/tmp/podwire-reader-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
     }
 
+    /// Makes a file, and returns its path.
+    static func make(_ content: [UInt8]) throws -> String {
+        let path = newPath
+        let descriptor = try Descriptor(creating: path)
+        try writeAll(content, to: descriptor.fileDescriptor, path)
+        return path
+    }
+
     static func read(
         _ file: [UInt8]
     ) throws -> (frames: [CaptureReader.Frame], failure: CaptureReader.Failure?) {
-        let path = newPath
+        let path = try make(file)
         defer { try? removeFile(path) }
-        let descriptor = try Descriptor(creating: path)
-        try writeAll(file, to: descriptor.fileDescriptor, path)
         return try read(path: path)
     }
 
