@@ -151,7 +151,7 @@ STEPS = (
 HELP = """\
 Runs the steps that are named, or all of them, and says at the end what passed and what failed. A step
 that fails keeps no other from running. Installs the Debian packages that the steps need; most of them
-need root, for network namespaces, and a Swift toolchain. All of them take up to 40 minutes on 2 cores.
+need root, for network namespaces, and a Swift toolchain. All of them take about half an hour on 2 cores.
 
 Steps that only compile or look at sources run beside the others, one at a time and at the lowest
 priority; so do, at the usual one, tests that wait for minutes. What such a step says is shown when it has
