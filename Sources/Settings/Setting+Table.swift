@@ -280,8 +280,8 @@ extension Setting {
         "PODWIRE_REVISION", "--revision", .unset("none"),
         .text("NAME", "a name of 1 to 80 letters, digits and the characters . _ / -"),
         """
-        name of this agent's version and settings: `/readyz?revision=NAME` is answered with 503 by an \
-        agent of another one
+        name of this agent's version and settings, for probes where agents hand over: until this one \
+        forwards, `/readyz?revision=NAME` is answered with 503
         """)
 
     package static let logLevel = Setting(

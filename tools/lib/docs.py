@@ -124,6 +124,7 @@ class Check:
             if len(line) > COLUMNS_MAX and not (of_prose and line.startswith("|")):
                 self.fault(page, f"line {number} has {len(line)} columns, the most is {COLUMNS_MAX}")
 
+
 def check():
     found = Check()
     for page in PAGES:

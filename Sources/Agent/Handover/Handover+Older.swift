@@ -22,7 +22,7 @@ extension Handover {
         /// Until when time stamps are compared with the moment at which this agent took over.
         var comparesUntil: MonotonicTime?
         var predecessor: Predecessor
-        /// The agent from which this one has taken over, until its end.
+        /// The agent that this one has followed last, until its end.
         var older: Line?
         /// Whether the newer agent is gone after it has taken over, so that the name may be free.
         var seeksName = false

@@ -265,7 +265,7 @@ extension Handover {
             carryOut(actions, on: line)
             log(successor.phase, before)
             if case .over(let outcome) = successor.phase {
-                role.standIn(successor.olderRevisionHash)
+                if case .tookOver = outcome { role.standIn(successor.olderRevisionHash) }
                 return outcome
             }
         }
