@@ -35,6 +35,7 @@ COLLECTOR = ("Deployment", "podwire-collector")
 METRICS, DOCTOR = FOLDER / "components/metrics", FOLDER / "components/doctor"
 POD_TAPS, CILIUM_SERVICES = FOLDER / "components/pod-taps", FOLDER / "components/cilium-services"
 NAMES, OPENSHIFT = FOLDER / "components/names", FOLDER / "components/openshift"
+PASSIVE = FOLDER / "components/passive"
 OPENSHIFT_WITH_COLLECTOR = [OPENSHIFT, OPENSHIFT / "collector", FOLDER / "components/collector-policy"]
 # Who brings these brings their schemas.
 OPERATORS = {"ServiceMonitor", "PrometheusRule", "SecurityContextConstraints"}
@@ -83,7 +84,7 @@ def sites():
     them."""
     found = {}
     for pair in itertools.permutations(COMPONENTS, 2):
-        if pair[1] == OPENSHIFT and pair[0] in (NAMES, POD_TAPS, CILIUM_SERVICES):
+        if pair[1] == OPENSHIFT and pair[0] in (NAMES, POD_TAPS, CILIUM_SERVICES, PASSIVE):
             continue
         settings = [path.read_text() for path in sorted(FOLDER.glob("overlays/*/settings.yaml"))
                     if path.parent.name != "doctor" or DOCTOR in pair]
