@@ -79,9 +79,10 @@ extension CaptureReader {
             throw failure("version \(version) of pcapng is not known")
         }
         _ = try input.skip(24)
-        guard let name = try readOption(Self.application, in: byteCount - 28), try input.skip(4)
+        guard let options = try readOptions([Self.application], in: byteCount - 28),
+            try input.skip(4)
         else { return .end }
-        application = String(decoding: name, as: UTF8.self)
+        application = Self.text(options[Self.application])
         return .other
     }
 
@@ -99,10 +100,24 @@ extension CaptureReader {
         let (seconds, rest) = units.quotientAndRemainder(dividingBy: interface.unitsPerSecond)
         let fraction = rest.multipliedFullWidth(by: 1_000_000_000)
         let nanoseconds = interface.unitsPerSecond.dividingFullWidth(fraction).quotient
-        return try frame(
+        let step = try frame(
             on: interface, min(seconds, Self.secondsMax) * 1_000_000_000 + nanoseconds, at: 28,
             length, onWire: Int(number(at: 24)), recordByteCount: byteCount)
+        noteFrame(step, of: index)
+        return step
     }
+
+    /// Keeps the name of an interface that has a frame.
+    private mutating func noteFrame(_ step: Step, of index: Int) {
+        guard case .frame = step, !interfaces[index].hasFrames else { return }
+        interfaces[index].hasFrames = true
+        if interfaceNames.count < Self.interfaceNameCountMax {
+            interfaceNames.insert(interfaces[index].name)
+        }
+    }
+
+    /// More names than a node has edges: a file with more is of no edge.
+    private static let interfaceNameCountMax = 4096
 
     /// Reads a packet of the section's first interface, which has no time.
     ///
@@ -113,9 +128,11 @@ extension CaptureReader {
         }
         let limit = interface.snaplen == 0 ? .max : interface.snaplen
         let wireByteCount = Int(number(at: 8))
-        return try frame(
+        let step = try frame(
             on: interface, 0, at: 12, min(wireByteCount, limit, byteCount - 16),
             onWire: wireByteCount, recordByteCount: byteCount)
+        noteFrame(step, of: 0)
+        return step
     }
 
     private mutating func addInterface(_ byteCount: Int) throws(Failure) -> Step {
@@ -126,37 +143,44 @@ extension CaptureReader {
         let (linkType, snaplen) = (shortNumber(at: 8), Int(number(at: 12)))
         _ = try input.skip(16)
         // The options are between this and the length that ends the block.
-        guard let resolution = try readOption(Self.timeResolution, in: byteCount - 20),
-            try input.skip(4)
+        let wanted: Set = [Self.interfaceName, Self.timeResolution]
+        guard let options = try readOptions(wanted, in: byteCount - 20), try input.skip(4)
         else { return .end }
-        let exponent = resolution.count == 1 ? resolution[0] : nil
+        let resolution = options[Self.timeResolution]
+        let exponent = resolution?.count == 1 ? resolution?.first : nil
         let unitsPerSecond = exponent.flatMap(Self.units) ?? Self.unitsPerSecondStandard
-        interfaces.append(
-            Interface(linkType: linkType, snaplen: snaplen, unitsPerSecond: unitsPerSecond))
+        var interface = Interface(
+            linkType: linkType, snaplen: snaplen, unitsPerSecond: unitsPerSecond)
+        interface.name = Self.text(options[Self.interfaceName])
+        interfaces.append(interface)
         return .other
     }
 
-    /// Skips a block's options, and keeps the value of one of them.
+    /// Skips a block's options, and keeps the values of some of them.
     ///
-    /// - Returns: The value, of several the last; empty if there is none that can be kept, and nil if the
-    ///   file ends before.
-    private mutating func readOption(
-        _ wanted: UInt16, in byteCount: Int
-    ) throws(Failure) -> [UInt8]? {
-        var value: [UInt8] = []
+    /// - Returns: The values that there are and that can be kept, of several of a kind the last; nil if
+    ///   the file ends before.
+    private mutating func readOptions(
+        _ wanted: Set<UInt16>, in byteCount: Int
+    ) throws(Failure) -> [UInt16: [UInt8]]? {
+        var values: [UInt16: [UInt8]] = [:]
         var rest = byteCount
         while rest >= 4 {
-            guard try input.fill(4) else { return try input.skip(rest) ? value : nil }
+            guard try input.fill(4) else { return try input.skip(rest) ? values : nil }
             let (code, length) = (shortNumber(at: 0), Int(shortNumber(at: 2)))
             let optionByteCount = 4 + (length + 3) / 4 * 4
             guard code != Self.endOfOptions, optionByteCount <= rest else { break }
-            if code == wanted, length <= Self.valueByteCountMax, try input.fill(4 + length) {
-                value = Array(input.bytes(4..<4 + length))
+            if wanted.contains(code), length <= Self.valueByteCountMax, try input.fill(4 + length) {
+                values[code] = Array(input.bytes(4..<4 + length))
             }
             guard try input.skip(optionByteCount) else { return nil }
             rest -= optionByteCount
         }
-        return try input.skip(rest) ? value : nil
+        return try input.skip(rest) ? values : nil
+    }
+
+    private static func text(_ value: [UInt8]?) -> String {
+        String(decoding: value ?? [], as: UTF8.self)
     }
 
     /// The longest value that is kept: names of programs are shorter.
@@ -164,6 +188,8 @@ extension CaptureReader {
     private static let endOfOptions: UInt16 = 0
     /// `shb_userappl`.
     private static let application: UInt16 = 4
+    /// `if_name`.
+    private static let interfaceName: UInt16 = 2
     /// `if_tsresol`.
     private static let timeResolution: UInt16 = 9
     /// Microseconds.

@@ -24,6 +24,9 @@ package struct CaptureReader: ~Copyable {
     /// The program that wrote the last section, such as `"Dumpcap (Wireshark) 4.0.17"`; empty if it does not
     /// say.
     package internal(set) var application = ""
+    /// The names of the interfaces that have Ethernet frames in a pcapng file, so far; empty for one without
+    /// a name.
+    package internal(set) var interfaceNames: Set<String> = []
     /// The link type of the last packet that was skipped.
     package private(set) var skippedLinkType: UInt16?
     /// Whether the file ended in the middle of a packet.
@@ -41,6 +44,8 @@ package struct CaptureReader: ~Copyable {
         let snaplen: Int
         /// The resolution of its time stamps.
         let unitsPerSecond: UInt64
+        var name = ""
+        var hasFrames = false
 
         init(linkType: UInt16, snaplen: Int, unitsPerSecond: UInt64) {
             (self.linkType, self.snaplen) = (linkType, snaplen)

@@ -14,7 +14,7 @@ package struct Explainer: ~Copyable {
     let node: Node
     /// Where both edges of a request may be.
     let localEdges: LocalEdges
-    let edges: [Edge]
+    package let edges: [Edge]
     let rule: Rule
     private var slowPath: SlowPath
     /// The slow path of another node's agent, which knows neither this node's pods nor its calls.

@@ -10,6 +10,8 @@ package struct FileExplanation: ~Copyable {
     private var explainer: Explainer
     /// The edge where all frames were recorded; nil if each frame's MAC addresses tell.
     private let edge: Edge?
+    /// Whether the edge was inferred from the frames that name it; nobody has vouched for others.
+    private let isInferred: Bool
     private var programs: [UInt32: EdgeProgram] = [:]
     private var dropList: ServiceDropList
     private var requests = RequestTable()
@@ -72,11 +74,15 @@ package struct FileExplanation: ~Copyable {
 
     /// Creates an explanation without frames.
     ///
-    /// `edge` is where all frames were recorded; nil if their MAC addresses tell.
-    package init(_ explainer: consuming Explainer, at edge: Edge?) {
+    /// - Parameters:
+    ///   - explainer: What explains each frame.
+    ///   - edge: Where all frames were recorded; nil if their MAC addresses tell.
+    ///   - isInferred: Whether `edge` was inferred: a frame without a pod's MAC address is then none of it.
+    package init(_ explainer: consuming Explainer, at edge: Edge?, isInferred: Bool = false) {
         dropList = ServiceDropList()
         self.explainer = explainer
         self.edge = edge
+        self.isInferred = isInferred
     }
 
     /// Adds a frame, with the time at which it was recorded.
@@ -151,8 +157,13 @@ package struct FileExplanation: ~Copyable {
     )? {
         guard frame.count >= EthernetHeader.byteCount else { return nil }
         let source = MACAddress(frame.wire, at: 6)
-        if let point = edge?.point { return (point, point.has(source) ? .fromPod : .toPod) }
         let destination = MACAddress(frame.wire, at: 0)
+        if let point = edge?.point {
+            if point.has(source) { return (point, .fromPod) }
+            // A bridge floods what goes to a group to edges that the frame does not name.
+            let isStranger = isInferred && !destination.isGroup && !point.has(destination)
+            return isStranger ? nil : (point, .toPod)
+        }
         let points = explainer.edges.map(\.point)
         let receiver = points.first { $0.has(destination) }
         guard let sender = points.first(where: { $0.has(source) }) else {

@@ -10,6 +10,9 @@ package struct UnansweredRequests: Sendable {
     /// The number of requests that found no room among the rows.
     package private(set) var leftOutCount = 0
 
+    /// A list without requests.
+    package init() {}
+
     /// The most rows: a scan of four networks of 65,536 addresses, about 40 MiB.
     static let rowCountMax = 262_144
 

@@ -37,12 +37,17 @@ struct ExplainCommand: ParsableCommand {
             and the second one for the SYN. Of a file it lists the requests that nobody answered \
             within half a second.
 
+              tcpdump -i veth08b350d0 -c 1000 -w edge.pcap
               podwire explain --file edge.pcap --edge veth08b350d0
-              tcpdump -i veth08b350d0 -c 1000 -w - | podwire explain --file -
+              tcpdump -i veth08b350d0 -c 1000 -w - |
+                podwire explain --file - --edge veth08b350d0
               podwire explain --program veth08b350d0
 
-            A file has to be recorded at an edge. A file that `podwire collect` has written is none: \
-            it has what agents report, not what passed an edge.
+            A file has to be recorded at an edge, which --edge names. Without it the edge is the one \
+            whose pod's MAC address all packets of the file have; those of a conversation of just two \
+            pods have two, and standard input is read once, so there each packet counts as recorded \
+            where it enters. A file that `podwire collect` has written has what agents report, not what \
+            passed an edge, unless it is of one edge (rpcap://AGENT/EDGE).
 
             It takes the agent's settings as options or variables, and needs CAP_NET_ADMIN.
 
@@ -70,7 +75,7 @@ struct ExplainCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The edge at which the file was recorded. (default: found by MAC addresses)",
+            "The edge at which the file was recorded. (default: found by the packets' MAC addresses)",
             valueName: "EDGE"),
         completion: .interfaces)
     var edge: String?
@@ -198,18 +203,24 @@ extension ExplainCommand {
     private func explain(
         _ path: String, _ explainer: consuming Explainer, _ selection: ExplainedSelection
     ) throws {
-        let recordedAt = try edge.map { name in try namedEdge(name, explainer) }
+        let named = try edge.map { name in try namedEdge(name, explainer) }
+        let file = try ExplainedFile(path, at: named, of: explainer.edges)
         var reader = try CaptureReader(path: path)
-        var explanation = FileExplanation(explainer, at: recordedAt)
+        var explanation = FileExplanation(
+            explainer, at: file.edge, isInferred: file.source == .addresses)
         let damage = try reader.readAll { frame in
             explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
         }
         explanation.end()
-        let report = FileReport(explanation, reader, selection, damage: damage)
-        try writeToStandardOutput(
-            json ? report.json.text + "\n" : report.text(in: display.window))
-        for note in report.notes where !json {
-            printMessage(of: "explain", note)
+        let report =
+            file.refusal(of: reader).map { FileReport(refusal: $0) }
+            ?? FileReport(explanation, reader, file, selection, damage: damage)
+        if json {
+            try writeToStandardOutput(report.json.text + "\n")
+        } else {
+            for doubt in report.doubts { printMessage(of: "explain", doubt) }
+            try writeToStandardOutput(report.text(in: display.window))
+            for remark in report.remarks { printMessage(of: "explain", remark) }
         }
         if report.isEmpty || damage != nil { throw Exit.usage }
     }

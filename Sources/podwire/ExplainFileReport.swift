@@ -1,4 +1,5 @@
 import CaptureFiles
+import Edges
 import Explain
 import Formats
 import Linux
@@ -12,8 +13,12 @@ struct FileReport {
     private let requests: [FileExplanation.RequestResult: Int]
     private let notHeldCount: Int
     private let unanswered: UnansweredRequests
-    /// Remarks about the file without which the table misleads.
-    let notes: [String]
+    /// Where the file was recorded; nil if that is not one edge, or not known.
+    private let edge: (name: String, source: ExplainedFile.Source)?
+    /// Remarks about the file without which the table misleads, and which are read before it.
+    let doubts: [String]
+    /// Further remarks about the file.
+    let remarks: [String]
 
     /// What is said of a packet: outcomes of different steps can be the same to a reader.
     private struct Words: Hashable {
@@ -34,13 +39,21 @@ struct FileReport {
     /// Whether there is no packet whose edge is known.
     var isEmpty: Bool { total == 0 }
 
+    /// The report of a file in which nothing is to be explained.
+    init(refusal: String) {
+        (rows, total, puntedCount, requests, notHeldCount) = ([], 0, 0, [:], 0)
+        unanswered = UnansweredRequests()
+        (edge, doubts, remarks) = (nil, [refusal], [])
+    }
+
     /// The report of an explanation that has come to its end.
     ///
     /// `damage` is why the file could not be read to its end; nil if it could.
     init(
         _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader,
-        _ selection: ExplainedSelection, damage: String? = nil
+        _ file: ExplainedFile, _ selection: ExplainedSelection, damage: String? = nil
     ) {
+        edge = file.edge.map { ($0.name, file.source) }
         var counts: [Words: Int] = [:]
         for (row, count) in explanation.counts { counts[Words(row), default: 0] += count }
         rows = counts.sorted { ($1.value, "\($0.key)") < ($0.value, "\($1.key)") }
@@ -58,7 +71,8 @@ struct FileReport {
             selection.isEverything
             ? nil
             : "the table says what the rule reports: filter, sample and cutoff may leave out more"
-        notes = Self.notes(explanation, reader) + [limit, damage].compactMap(\.self)
+        doubts = Self.doubts(explanation, reader, file)
+        remarks = Self.remarks(explanation, reader) + [limit, damage].compactMap(\.self)
     }
 
     private func count(_ result: FileExplanation.RequestResult) -> Int { requests[result] ?? 0 }
@@ -82,8 +96,19 @@ extension FileReport {
                 .number("PACKETS"), .number("SHARE", rank: 1), .word("REPORTED"),
                 .word("DECIDED IN", rank: 2), .sentence("WHY"),
             ], cells)
-        return table.text(in: window.ofSentences) + "\n" + window.paragraph(summary)
+        return place(in: window) + table.text(in: window.ofSentences) + "\n"
+            + window.paragraph(summary)
             + (requestText.isEmpty ? "" : window.paragraph(requestText)) + list(in: window)
+    }
+
+    /// Where the file was recorded, if its user has not said it.
+    private func place(in window: Window) -> String {
+        guard let edge, edge.source != .user else { return "" }
+        let reason =
+            edge.source == .interface
+            ? "as its interface is named" : "as the MAC addresses of its packets say"
+        let sentence = "The file was recorded at \(edge.name), \(reason)."
+        return window.paragraph("\(sentence) --edge names another edge.") + "\n"
     }
 
     private var summary: String {
@@ -146,18 +171,27 @@ extension FileReport {
         }
     }
 
-    private static func notes(
-        _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader
+    /// The remarks without which the table misleads.
+    private static func doubts(
+        _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader,
+        _ file: ExplainedFile
     ) -> [String] {
-        var notes: [String] = []
+        var doubts: [String] = []
         let (strangers, ambiguous) = (explanation.strangerCount, explanation.ambiguousCount)
         let hasOthers = explanation.frameCount > strangers
-        if let absence = absence(explanation, reader) { notes.append(absence) }
+        if let absence = absence(explanation, reader) { doubts.append(absence) }
+        if hasOthers, reader.isPodwires, file.source == .user, file.edge != nil {
+            doubts.append(
+                """
+                the file is podwire's: unless it is of one edge (rpcap://AGENT/EDGE), all of it has been \
+                reported already, and the table says nothing about it
+                """)
+        }
         if strangers > 0 {
             let more = hasOthers ? "more " : ""
             let have = Wording.count(
                 strangers, one: "\(more)packet has", more: "\(more)packets have")
-            notes.append(
+            doubts.append(
                 """
                 \(have) no MAC address of a pod that is on this node now: run explain on the node \
                 where the file was recorded, while its pods are there, or name the edge with \
@@ -166,32 +200,33 @@ extension FileReport {
         }
         if ambiguous > 0 {
             let are = Wording.count(ambiguous, one: "packet is", more: "packets are")
-            notes.append(
+            doubts.append(
                 """
                 \(are) between two pods of this node, taken as recorded at the sender's edge: give \
                 --edge to say where the file was recorded
                 """)
         }
-        if hasOthers, reader.application.hasPrefix("podwire") {
-            notes.append(
-                """
-                the file is podwire's: unless it is of one edge (rpcap://AGENT/EDGE), all of it has been \
-                reported already, and the table says nothing about it
-                """)
-        }
         if reader.skippedCount > 0, explanation.frameCount > 0 {
-            notes.append("\(reader.skippedText): record at an edge")
+            doubts.append("\(reader.skippedText): record at an edge")
         }
+        return doubts
+    }
+
+    /// The remarks about the end of the file.
+    private static func remarks(
+        _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader
+    ) -> [String] {
+        var remarks: [String] = []
         if explanation.openCount > 0 {
             let were = Wording.count(
                 explanation.openCount, one: "request was", more: "requests were")
-            notes.append(
+            remarks.append(
                 "\(were) still open when the file ended, and may have been answered or not")
         }
         if reader.isCutShort, explanation.frameCount > 0 {
-            notes.append(CaptureReader.cutShortText)
+            remarks.append(CaptureReader.cutShortText)
         }
-        return notes
+        return remarks
     }
 
     /// Why a file has no frames, and what to do; nil if it has some.
@@ -230,9 +265,11 @@ extension FileReport {
             ])
         }
         return .object([
+            ("edge", edge.map { .text($0.name) } ?? .null),
+            ("edge_is_inferred", .boolean(edge.map { $0.source != .user } ?? false)),
             ("packets", .number(total)), ("decided_in_user_space", .number(puntedCount)),
             ("outcomes", .array(outcomes)), ("requests", requestJSON),
-            ("notes", .array(notes.map { .text($0) })),
+            ("notes", .array((doubts + remarks).map { .text($0) })),
         ])
     }
 

@@ -388,6 +388,45 @@ struct FileExplanationTests {
         #expect(explanation.counts.filter { $0.key.isReported }.values.reduce(0, +) == 2)
     }
 
+    @Test("infers the edge that all frames have in common, and no other")
+    func inference() {
+        let outside = ("198.51.100.1", UInt64(1))
+        let (a, b, c) = (("10.244.1.2", UInt64(7)), ("10.244.1.3", UInt64(8)), ("", UInt64(10)))
+        func inferred(_ frames: [[UInt8]]) -> String? {
+            var inference = EdgeInference(TestNode.explainer(hasGuest: true).edges)
+            for frame in frames { inference.add(frame) }
+            return inference.edge?.name
+        }
+        func frame(_ source: (String, UInt64), _ destination: (String, UInt64)) -> [UInt8] {
+            self.frame(
+                from: ("10.244.1.2", source.1), to: ("10.244.1.3", destination.1))
+        }
+        let flooded = TestNode.mac(0xff).bytes.map { _ in 0xff } + frame(b, c).dropFirst(6)
+        #expect(inferred([]) == nil)
+        #expect(inferred([frame(a, b), frame(b, a)]) == nil)
+        #expect(inferred([frame(a, b), frame(b, a), frame(a, outside)]) == "va")
+        #expect(inferred([frame(outside, b), frame(a, b)]) == "vb")
+        #expect(inferred([frame(a, b), frame(c, a)]) == "va")
+        #expect(inferred([frame(a, b), frame(c, a), frame(b, c)]) == nil)
+        #expect(inferred([frame(a, outside), frame(b, outside), frame(a, outside)]) == nil)
+        // What a bridge floods passes edges that it does not name; strangers and stubs say nothing.
+        #expect(inferred([frame(a, b), frame(a, outside), flooded]) == "va")
+        #expect(inferred([flooded, frame(a, b)]) == nil)
+        #expect(inferred([frame(outside, outside), [1, 2, 3], frame(outside, a)]) == "va")
+    }
+
+    @Test("takes a frame to a group as one of the inferred edge, and none of strangers")
+    func inferredEdge() {
+        let explainer = TestNode.explainer()
+        let edge = explainer.edge(named: "va")
+        var explanation = FileExplanation(explainer, at: edge, isInferred: true)
+        let stranger = frame(from: ("198.51.100.1", 1), to: ("198.51.100.2", 2))
+        explanation.add(stranger, nanoseconds: 1 << 40)
+        #expect(explanation.strangerCount == 1)
+        explanation.add([255, 255, 255, 255, 255, 255] + stranger[6...], nanoseconds: 1 << 40)
+        #expect(explanation.strangerCount == 1 && explanation.frameCount == 2)
+    }
+
     @Test("counts what the kernel punts")
     func punted() {
         var explanation = FileExplanation(TestNode.explainer(), at: nil)

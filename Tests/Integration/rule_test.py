@@ -104,6 +104,10 @@ class RuleTest(ClusterCase):
         edges = json.loads(run(f"node{node}", PODWIRE, "edges", "--json"))
         return next(edge["interface"] for edge in edges if address in (edge["pod_addresses"] or []))
 
+    def explain_done(self, node, *words):
+        return run_in(cluster.name(f"node{node}"), PODWIRE, "explain", *words, check=False,
+                      env={**os.environ, **NETWORKS})
+
     def rows(self, text):
         """The lines of the table of edges, as words split by two spaces."""
         return self.table(text, "EDGE ")
@@ -277,17 +281,60 @@ class RuleTest(ClusterCase):
         rows = [re.split("  +", line.strip()) for line in text.splitlines()]
         counts = {row[-1].split(":")[0]: int(row[0]) for row in rows if len(row) == 5 and row[0].isdigit()}
         self.assertEqual(counts, expected)
-        # What podwire itself has written is nothing to explain; what others have is.
-        for application, is_named in (("podwire 0.2.0", True), ("Dumpcap 4.0", False)):
-            data = pcap.section("<", application) + pcap.interface("<")
-            path.write_bytes(data + b"".join(pcap.packet("<", frame.data) for frame in frames))
-            notes = json.loads(self.explain(1, "--file", path, "--json"))["notes"]
-            self.assertEqual(any("the file is podwire's" in note for note in notes), is_named, notes)
+        # What podwire itself has written of all edges is nothing to explain; what others have is, or of an edge.
+        for application, name, refuses in (("podwire 0.2.0", "pods@node1", True), ("podwire 0.2.0", "", True),
+                                           ("podwire 0.2.0", f"{a1}@node1", False), ("Dumpcap 4.0", "", False)):
+            with self.subTest(application=application, name=name):
+                data = pcap.section("<", application) + pcap.interface("<", name=name)
+                path.write_bytes(data + b"".join(pcap.packet("<", frame.data) for frame in frames))
+                for words in ((), ("--json",)):
+                    done = self.explain_done(1, "--file", path, *words)
+                    self.assertEqual(done.returncode, 64 if refuses else 0, done.stderr)
+                    self.assertEqual("the file is podwire's" in done.stdout + done.stderr, refuses)
+                    self.assertEqual("answered" in done.stdout and "one end is not a pod" in done.stdout, not refuses)
+                named = self.explain_done(1, "--file", path, "--edge", a1)
+                self.assertEqual(named.returncode, 0, named.stderr)
+                self.assertEqual("the file is podwire's" in named.stderr, application.startswith("podwire"))
         # The whole program has a comment for each line, and ends with its three ends.
         lines = [line for line in self.explain(1, "--program", a1).splitlines()
                  if not line.startswith(";")]
         self.assertTrue(all(re.match(r" *\d+  \w+.*; \S", line) for line in lines), lines)
         self.assertGreater(len(lines), 100)
+
+    def test_explain_finds_the_edge_at_which_a_file_was_recorded(self):
+        """Packets between two pods of the node are counted as with --edge, unless there are just two pods."""
+        a1 = self.edge(1, A1)
+        path = pathlib.Path(self.folder.name, "edge.pcap")
+        recorder = self.record(a1, path, "icmp or arp")
+        self.ping("b1", A1, 5)
+        self.ping("a1", "10.244.1.4", 4)
+        self.ping("a1", GATEWAY, 3)
+
+        def are_recorded():
+            found = [Frame(frame.data) for frame in captures.read(path)]
+            return sum(GATEWAY in (frame.source, frame.destination) for frame in found
+                       if frame.icmp_type is not None) >= 6
+
+        wait_until(are_recorded, lambda: "tcpdump has not recorded the last ping")
+        recorder.terminate()
+        recorder.wait()
+        named = json.loads(self.explain(1, "--file", path, "--edge", a1, "--json"))
+        self.assertEqual((named.pop("edge"), named.pop("edge_is_inferred")), (a1, False))
+        done = self.explain_done(1, "--file", path)
+        self.assertTrue(done.stdout.startswith(f"The file was recorded at {a1}, "), done.stdout)
+        self.assertEqual(done.stderr, "")
+        found = json.loads(self.explain(1, "--file", path, "--json"))
+        self.assertEqual((found.pop("edge"), found.pop("edge_is_inferred")), (a1, True))
+        self.assertEqual(found, named)
+        # Of just two pods nobody knows, and that is said before the table.
+        frames = [frame.data for frame in captures.read(path)]
+        path.write_bytes(pcap.pcap([data for data in frames
+                                    if "10.244.1.3" in (Frame(data).source, Frame(data).destination)]))
+        found = json.loads(self.explain(1, "--file", path, "--json"))
+        self.assertIsNone(found["edge"])
+        both = run_in(cluster.name("node1"), "sh", "-c", f"{PODWIRE} explain --file {path} 2>&1",
+                      env={**os.environ, **NETWORKS}).stdout
+        self.assertRegex(both, r"^podwire explain: \d+ packets are between two pods of this node")
 
     # What the node does not allow
 

@@ -23,13 +23,18 @@ def section(order, application=""):
     """The begin of a pcapng file, with the name of the program that wrote it."""
     content = struct.pack(f"{order}IHHq", 0x1a2b3c4d, 1, 0, -1)
     if application:
-        text = application.encode()
-        content += struct.pack(f"{order}HH", 4, len(text)) + text + bytes(-len(text) % 4) + bytes(4)
+        content += option(order, 4, application) + bytes(4)
     return block(order, 0x0a0d0d0a, content)
 
 
-def interface(order, link_type=1):
-    return block(order, 1, struct.pack(f"{order}HHI", link_type, 0, 65535))
+def option(order, code, text):
+    data = text.encode()
+    return struct.pack(f"{order}HH", code, len(data)) + data + bytes(-len(data) % 4)
+
+
+def interface(order, link_type=1, name=""):
+    options = option(order, 2, name) + bytes(4) if name else b""
+    return block(order, 1, struct.pack(f"{order}HHI", link_type, 0, 65535) + options)
 
 
 def packet(order, frame):
