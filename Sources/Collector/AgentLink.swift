@@ -33,6 +33,8 @@ final class AgentLink {
     private(set) var endReason: String?
     /// What a person can do about that, if something is known.
     private(set) var remedy: String?
+    /// What the session has said last of what it waits for.
+    private var lastNote: String?
     /// When its packets began to be counted.
     private var capturingSince: MonotonicTime?
     /// Whether lines about it are news again, since it has worked.
@@ -263,12 +265,13 @@ extension AgentLink {
         proceed(now: now)
     }
 
+    private var isWaitingForPod: Bool { options.pod != nil && device.isEmpty }
+
     /// Asks for the agent's devices, if that is due: for the names of its pods, or for the pod that is
     /// to be captured.
     func askForDevices(now: MonotonicTime) {
-        let isWaiting = options.pod != nil && device.isEmpty
-        guard now >= nextListing, session.isIdle, isWaiting || state == .capturing,
-            isWaiting || options.wantsNames && session.offersPods
+        guard now >= nextListing, session.isIdle, isWaitingForPod || state == .capturing,
+            isWaitingForPod || options.wantsNames && session.offersPods
         else { return }
         listingInterval = min(listingInterval * 2, Self.listingIntervalMax)
         nextListing = now + listingInterval
@@ -287,7 +290,9 @@ extension AgentLink {
     /// The link ends when the agent has sent its last packet.
     func endCapture(now: MonotonicTime) {
         guard closeReason == nil else { return }
-        guard state == .capturing else { return end("ended") }
+        guard state == .capturing else {
+            return end(isWaitingForPod ? lastNote ?? "ended" : "ended")
+        }
         state = .ending
         session.askForStatistics(now: now)
         session.end(now: now)
@@ -301,7 +306,10 @@ extension AgentLink {
             case .prepare(let device, let linkType): try prepare(device, linkType, now)
             case .started(let reply): try begin(reply, now)
             case .statistics(let statistics): record(statistics)
-            case .note(let text): note(text)
+            case .note(let text):
+                // What is done about it ends with the session.
+                lastNote = String(text.prefix { $0 != ":" })
+                note(text)
             case .ended: recordEnd(now)
             case .listed(let devices): namedPods = devices.compactMap { OfferedPod($0) }
             case .close(let reason):

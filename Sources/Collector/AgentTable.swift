@@ -45,15 +45,20 @@ struct AgentTable {
         }
     }
 
-    private static let columns: [Table.Column] = [
-        .name("AGENT"), .name("DEVICE", rank: 3, widthMin: 12), .text("STATE", widthMin: 24),
-        .number("PACKETS", rank: 5), .number("PACKETS/S", rank: 6), .number("BYTES/S", rank: 2),
-        .number("DROPPED", rank: 7), .number("LOST", rank: 4), .number("SINCE", rank: 1),
-    ]
+    /// The columns; what agents have dropped is missed most where there is some.
+    private var columns: [Table.Column] {
+        let hasDropped = rows.contains { $0.counts.map { $0.droppedCount > 0 } ?? false }
+        return [
+            .name("AGENT"), .name("DEVICE", rank: 3, widthMin: 12), .text("STATE", widthMin: 24),
+            .number("PACKETS", rank: 7), .number("PACKETS/S", rank: 6),
+            .number("BYTES/S", rank: 2), .number("DROPPED", rank: hasDropped ? 8 : 5),
+            .number("LOST", rank: 4), .number("SINCE", rank: 1),
+        ]
+    }
 
     /// The lines of the table; see `Table.text`.
     func text(in window: Window, lineCountMax: Int?) -> String {
-        var table = Table(Self.columns, rows.map(Self.cells))
+        var table = Table(columns, rows.map(Self.cells))
         if rows.count > 1 {
             let sum = rows.compactMap(\.counts).reduce(Counts(), +)
             table.total = ["total", "", ""] + Self.cells(sum) + [""]

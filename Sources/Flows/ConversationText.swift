@@ -37,12 +37,13 @@ package struct ConversationText {
             ("UNANSWERED", 7, \.unansweredCount), ("REFUSED", 6, \.refusedCount),
         ]
         var numbers = [number("BYTES", rank: 8) { "\(ByteCount($0.counts.byteCount))" }]
-        // A column of zeros tells nothing.
-        numbers += requests.filter { _, _, count in
-            list.rows.contains { $0.counts[keyPath: count] > 0 }
+        // A column of zeros tells nothing, but to who has sorted by it.
+        numbers += requests.filter { title, _, count in
+            isOrder(title) || list.rows.contains { $0.counts[keyPath: count] > 0 }
         }.map { title, rank, count in
             Part(column: column(title, rank: rank)) {
-                Table.Cell("\($0.counts[keyPath: count])", .warning)
+                let number = $0.counts[keyPath: count]
+                return Table.Cell("\(number)", number > 0 ? .warning : .none)
             }
         }
         numbers += [

@@ -34,7 +34,9 @@ struct EdgeReport {
             [""] + section.flatMap { Self.lines($0, window) }
         }
         if let lineCountMax, table.rows.count + 1 + below.count > lineCountMax {
-            // Where not all has room, the table gets all but a third, and what it does not need.
+            // Where not all has room, the table gets all but a third, and what it does not need; and
+            // blank lines go first.
+            below = [""] + below.filter { !$0.isEmpty }
             let tableCount = min(table.rows.count + 1, lineCountMax - lineCountMax / 3)
             let belowCount = max(0, lineCountMax - tableCount)
             if below.count > belowCount {

@@ -62,7 +62,9 @@ struct ConversationListTests {
         }
     }
 
-    @Test("always have the column that they are sorted by", arguments: ["FIRST", "REQUESTS"])
+    @Test(
+        "always have the column that they are sorted by",
+        arguments: ["FIRST", "REQUESTS", "UNANSWERED", "REFUSED"])
     func sortedColumn(title: String) throws {
         let order = try #require(ConversationList.Order(rawValue: title.lowercased()))
         let text = ConversationText(try Self.list(by: order)) { "\($0)" }

@@ -258,6 +258,16 @@ class NameTest(CollectorCase):
         self.await_packets(1)
         self.end()
 
+    def test_a_pod_that_no_agent_has_had_is_the_reason_at_the_end(self):
+        class Daemon(NamingDaemon):
+            rows = [STREAM, ("veth1", "the pod shop/other at 10.244.1.3")]
+
+        self.agents.append(Daemon(self.namespace))
+        self.collect("--from", "rpcap://127.0.0.1", "--pod", "shop/web")
+        self.await_text("it has no pod shop/web yet")
+        self.end(69)
+        self.assertRegex(self.text(), r'cannot capture from agent .*reason="it has no pod shop/web yet"')
+
     def test_what_names_no_pod_is_refused(self):
         for arguments, text in (
                 (["--pod", "web", "--from", "rpcap://127.0.0.1"], "it takes NAMESPACE/NAME"),

@@ -302,7 +302,7 @@ class FormatTest(OutputsCase):
         self.collect("--serve", "--order", "off")
         self.await_text("listening")
         self.check_reader("file given up")
-        self.assertRegex(self.text(), r"file +/dev/full +\d+ .* file given up")
+        self.assertRegex(self.text(), r"file +/dev/full +\d+ .* file given up: \d+\n")
 
     def test_a_full_disk_leaves_whole_packets(self):
         disk = pathlib.Path(self.folder.name) / "disk"

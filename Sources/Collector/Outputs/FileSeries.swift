@@ -20,6 +20,7 @@ final class FileSeries {
     /// The files that may be deleted; nil if none is.
     private var kept: KeptFiles?
     private var fileNumber: Int
+    private let firstNumber: Int
     private var fileCount = 1
     private var filePacketCount = 0
     /// The size that no packet takes the file beyond.
@@ -79,7 +80,7 @@ final class FileSeries {
         }
         var lines = DeletionLines()
         let file = try Self.begin(&number, options, &kept, &lines, &news)
-        fileNumber = number
+        (firstNumber, fileNumber) = (number, number)
         byteCountMax = options.fileByteCountMax ?? .max
         packetByteCountMax = options.encoder.packetByteCountMax
         statisticsByteCount = options.encoder.statisticsByteCount
@@ -96,8 +97,13 @@ final class FileSeries {
     /// What has been written so far.
     var summary: RecordedFiles {
         RecordedFiles(
-            linkType: linkType, fileCount: fileCount,
+            linkType: linkType, fileCount: fileCount, leftCount: leftCount,
             byteCount: finishedByteCount + file.gatheredByteCount, lastPath: file.path)
+    }
+
+    /// How many of its files have not been deleted; those of earlier runs have lesser numbers.
+    private var leftCount: Int {
+        kept.map { $0.numbers.count { $0 >= firstNumber } } ?? fileCount
     }
 
     /// The packets that have been written, or wait to be.
@@ -372,6 +378,8 @@ package struct RecordedFiles: Equatable, Sendable {
     /// The link type of all packets; nil if they may have any.
     package let linkType: UInt16?
     package let fileCount: Int
+    /// How many of the files have not been deleted.
+    package let leftCount: Int
     /// Bytes of all files, including those that have been deleted.
     package let byteCount: UInt64
     /// The current file, or the last one.

@@ -55,7 +55,7 @@ package struct OutputCounts: Equatable, Sendable {
     /// A table for people.
     package static func table(_ counts: [Self], in window: Window) -> String {
         let rows = counts.map { output in
-            let losses = output.losses.map { "\($0.packetCount) \($0.reason)" }
+            let losses = output.losses.map { "\($0.reason): \($0.packetCount)" }
             let readers = output.readers.map {
                 "\(Wording.count($0.present, "reader")), \($0.connected) in all, "
                     + "\($0.refused) refused"
