@@ -24,15 +24,15 @@ struct CollectCommand: ParsableCommand {
               podwire collect --output pods.pcapng
               podwire collect --output - | tshark -r -
               podwire collect --output dns.pcapng --duration 10s --count 100 port 53
-              podwire collect --serve                        (then: tshark -i TCP@127.0.0.1:57012)
-              podwire collect --push arkime.example:57012 --rotate-time 1h --output pods.pcapng
+              podwire collect --serve             (then: tshark -i TCP@127.0.0.1:57012)
+              podwire collect --push arkime.example --output pods.pcapng --rotate-time 1h
               podwire collect --from rpcap://node1 --list
               podwire collect --from rpcap://node1 --pod shop/web-1
               podwire collect --from rpcap://node1/eth0 --from rpcap://[fd00::2]:2002
               podwire collect --interface pods0
               podwire collect --tunnel vxlan://sensor --output pods.pcapng
               podwire collect --rotate-size 100MiB --keep 10 port 53
-              podwire collect --output web.pcapng 'host 10.244.1.2 and (port 80 or 443)'
+              podwire collect -o web.pcapng 'host 10.244.1.2 and (port 80 or 443)'
 
             Everybody who may list processes can read a password in a URL. Put it into a file for \
             --password-file instead, or into the variable PODWIRE_COLLECT_PASSWORD; at a terminal it \
@@ -235,6 +235,7 @@ struct CollectCommand: ParsableCommand {
     }
 
     private func showDevices(_ settings: Settings) throws {
+        warnOfUnknownVariables(of: "collect")
         let lists: CollectLists
         do throws(SystemError) {
             let stop = try Signals.endEvent(secondsMax: 2)
@@ -258,6 +259,9 @@ struct CollectCommand: ParsableCommand {
                 if settings.recording?.path != "-", !collector.statistics.isEmpty {
                     log.show(CollectReport.filesText(collector))
                 }
+            }
+            if let hint = CollectReport.filterHint(collector, settings.capture.filterText) {
+                log.hint(hint)
             }
             log.flush()
         } else if collector.statistics.isEmpty, settings.agents.sources.isEmpty {

@@ -23,10 +23,22 @@ enum CollectReport {
         return text + (orderText(collector) ?? "")
     }
 
+    /// What may be wrong with a filter in words that no packet has matched; nil if nothing is.
+    static func filterHint(_ collector: Collector, _ filter: String?) -> String? {
+        let statistics = collector.statistics
+        guard !statistics.isEmpty, statistics.allSatisfy({ $0.packetCount == 0 }) else {
+            return nil
+        }
+        return filter.flatMap { FilterOptions.hint(forUnmatched: $0) }
+    }
+
     /// A line for the files, or for those of each link type.
     static func filesText(_ collector: Collector) -> String {
         collector.files.map { files in
-            let more = files.fileCount > 1 ? "\(files.fileCount) files, the last of them " : ""
+            let left =
+                files.leftCount < files.fileCount ? ", of which \(files.leftCount) are left" : ""
+            let more =
+                files.fileCount > 1 ? "\(files.fileCount) files\(left), the last of them " : ""
             return "\(ByteCount(files.byteCount)) in \(more)\(files.lastPath)\n"
         }.joined()
     }

@@ -47,6 +47,7 @@ struct EdgesCommand: ParsableCommand {
 
     func run() throws {
         var settings = try readSettings()
+        warnOfUnknownVariables(of: "edges")
         if settings.takesOnLinkPodNetworks,
             let onLink = try? OnLinkPodNetworks(reading: settings.selection)
         {

@@ -116,6 +116,7 @@ struct ExplainCommand: ParsableCommand {
 
     func run() throws {
         var settings = try readSettings()
+        warnOfUnknownVariables(of: "explain")
         try readingCaptures(for: "explain") {
             if settings.takesOnLinkPodNetworks {
                 let onLink = try OnLinkPodNetworks(reading: settings.edges)

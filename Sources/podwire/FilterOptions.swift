@@ -1,3 +1,4 @@
+import Addressing
 import ArgumentParser
 import Filter
 import Formats
@@ -20,12 +21,27 @@ struct FilterOptions {
             expression = try Self.expression(text, resolves: resolves)
         } else if let path {
             let bytes = try readInput(
-                path, byteCountMax: FilterExpression.byteCountMax, "--filter-file")
+                path, byteCountMax: FilterExpression.byteCountMax, "--filter-file",
+                ofWords: "give the words themselves with --filter, or to podwire filter")
             let text = FilterExpression.text(ofFile: bytes)
             expression = try Self.expression(text, of: path, resolves: resolves)
         } else {
             expression = nil
         }
+    }
+
+    /// What may be wrong with a filter that no packet of a stream has matched.
+    ///
+    /// - Parameter text: The filter.
+    /// - Returns: A sentence; nil if the filter names no hosts.
+    static func hint(forUnmatched text: String) -> String? {
+        let words = text.split { $0.isWhitespace || "()!,".contains($0) }.map(String.init)
+        guard words.contains(where: { ["host", "net"].contains($0) || IPAddress($0) != nil })
+        else { return nil }
+        return """
+            no packet matched the filter: calls to a service have the address and the port of the pod \
+            that serves it, not the service's
+            """
     }
 
     /// Compiles a text.
@@ -57,12 +73,24 @@ struct FilterOptions {
 ///   - path: The file.
 ///   - byteCountMax: The most bytes that are read.
 ///   - option: The option that names it, for the message.
+///   - advice: What to do with words that were given in place of a file; nil if nobody would give some.
 /// - Returns: Its bytes.
-/// - Throws: A `ValidationError` if it is longer, and what the system refuses.
-func readInput(_ path: String, byteCountMax: Int, _ option: String) throws -> [UInt8] {
-    let descriptor =
-        try path == "-"
-        ? Descriptor(duplicatingStandardInput: ()) : Descriptor(reading: path)
+/// - Throws: A `ValidationError` if it is longer, or if the path is words, and what the system refuses.
+func readInput(
+    _ path: String, byteCountMax: Int, _ option: String, ofWords advice: String? = nil
+) throws -> [UInt8] {
+    let descriptor: Descriptor
+    do throws(SystemError) {
+        descriptor =
+            try path == "-"
+            ? Descriptor(duplicatingStandardInput: ()) : Descriptor(reading: path)
+    } catch {
+        let isWord = !path.contains { $0 == "/" || $0 == "." }
+        guard error.errno == .noSuchFileOrDirectory, let advice,
+            isWord || path.contains(where: \.isWhitespace)
+        else { throw error }
+        throw ValidationError("\(option) takes a file, and none is named \"\(path)\": \(advice)")
+    }
     var bytes: [UInt8] = []
     while try descriptor.read(64 << 10, to: &bytes, path) {
         guard bytes.count <= byteCountMax else {

@@ -61,6 +61,7 @@ struct OpenerCommand: ParsableCommand {
         if check { return try Self.probe(path, settings) }
         Signals.block()
         let log = try ProgramLog(of: "opener", settings.log)
+        log.warnOfUnknownVariables()
         defer { log.flush() }
         let logger = log.logger
         do throws(SystemError) {

@@ -1,8 +1,10 @@
+import Formats
 import Glibc
 import Linux
 import Log
 import Logging
 import Settings
+import Terminal
 import Time
 
 /// The log of a command, on standard error.
@@ -26,9 +28,7 @@ struct ProgramLog: Sendable {
 
     /// Warns of variables that look like settings and are none.
     func warnOfUnknownVariables() {
-        for unknown in UnknownVariable.all(among: environmentNames()) {
-            logger.warning("\(unknown)")
-        }
+        podwire.warnOfUnknownVariables { logger.warning("\($0)") }
     }
 
     /// Writes why the program ends, at any log level.
@@ -41,6 +41,13 @@ struct ProgramLog: Sendable {
                 : format.line(
                     time: TimeStamp.forLog(), level: .critical, message: reason, metadata: [:])
         }
+    }
+
+    /// Writes what may help, when the command has ended.
+    func hint(_ text: String) {
+        if format == .json { return logger.info("\(text)") }
+        let window = Window(of: STDERR_FILENO)
+        show(window.width == nil ? text + "\n" : window.paragraph(text))
     }
 
     /// Writes what is no line of the log, such as a table on a terminal, between its lines.

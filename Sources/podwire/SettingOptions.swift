@@ -172,6 +172,16 @@ func readSettings<Value>(
     }
 }
 
+/// Warns of variables that look like settings and are none, as every command does that reads settings.
+func warnOfUnknownVariables(_ warn: (UnknownVariable) -> Void) {
+    UnknownVariable.all(among: environmentNames()).forEach(warn)
+}
+
+/// Warns of such variables on standard error, where a command has no log.
+func warnOfUnknownVariables(of command: String) {
+    warnOfUnknownVariables { printMessage(of: command, "\($0)") }
+}
+
 /// The texts that were given, by their settings.
 func settingOptions(_ texts: [SettingText?]) -> [Setting: String] {
     Dictionary(

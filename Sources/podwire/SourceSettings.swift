@@ -84,11 +84,16 @@ struct SourceSettings {
         guard let text else { return TimeOrder.standardWindow }
         guard text != "off" else { return nil }
         let milliseconds = text.hasSuffix("ms") ? Int64(text.dropLast(2)) : nil
-        guard let window = milliseconds.map({ .milliseconds($0) }) ?? Duration(text: text),
+        // A number alone would be seconds elsewhere, but most windows are milliseconds.
+        let seconds = text.last == "s" ? Duration(text: text) : nil
+        guard let window = milliseconds.map({ .milliseconds($0) }) ?? seconds,
             TimeOrder.windowRange.contains(window)
         else {
             throw ValidationError(
-                "--order \(text): it takes a time from 1ms to 10s, such as 200ms, or off")
+                """
+                --order \(text): it takes a time from 1ms to 10s with its unit, ms or s, such as \
+                200ms, or off
+                """)
         }
         return window
     }
@@ -191,7 +196,12 @@ extension SourceSettings {
     private mutating func readFiles(_ options: SourceOptions) throws {
         try readTrust(options)
         if let path = options.bpf {
-            let bytes = try readInput(path, byteCountMax: TcpdumpFilter.byteCountMax, "--bpf")
+            let bytes = try readInput(
+                path, byteCountMax: TcpdumpFilter.byteCountMax, "--bpf",
+                ofWords: """
+                    its content is a compiled program, as tcpdump -ddd prints it. Words of a filter \
+                    go with --filter, or without an option: podwire collect port 53
+                    """)
             do throws(TcpdumpFilter.Failure) {
                 capture.filter = try TcpdumpFilter.program(String(decoding: bytes, as: UTF8.self))
             } catch {

@@ -19,7 +19,7 @@ struct TopCommand: ParsableCommand {
             any number of connections. The client is the one that opens connections. Pods have \
             names if the agents know them, or if the file has them, as those of `podwire collect` do.
 
-              podwire top                                    waits for agents that dial, as collect does
+              podwire top                           (waits for agents that dial)
               podwire top --from rpcap://node1 --sort rate
               podwire top pods.pcapng
               podwire top pods.pcapng --sort unanswered --only shop/
@@ -32,7 +32,7 @@ struct TopCommand: ParsableCommand {
 
             BYTES and PACKETS are those of both directions. A request is a TCP SYN or a ping: \
             UNANSWERED are those without an answer within 3 s, REFUSED those that were reset, or that \
-            an ICMP error refused. Each column is there if there is one such request. What does not \
+            an ICMP error refused. Each column is there if there is one such request, or if --sort names it. What does not \
             fit the window is left out; a pipe or a file gets all of it.
 
             Exit code 64: an option or the file cannot be understood. 69: no agent of --from could be \
@@ -135,6 +135,11 @@ struct TopCommand: ParsableCommand {
         ) { collector in try? show(collector) }
         log.flush()
         try show(collector)
+        if !running.isQuiet,
+            let hint = CollectReport.filterHint(collector, settings.capture.filterText)
+        {
+            log.hint(hint)
+        }
         try throwFailure(of: collector, log)
         guard !collector.statistics.isEmpty || settings.sources.isEmpty else { throw Exit.noHost }
     }
@@ -142,17 +147,22 @@ struct TopCommand: ParsableCommand {
     private func show(_ file: String) throws {
         var reader = try CaptureReader(path: file)
         var table = ConversationTable()
-        let filter = try readingSettings(for: "top") {
-            try agents.filterExpression()?.program
-        }
+        let filter = try readingSettings(for: "top") { try agents.filterExpression() }
+        var isEmpty = true
         let damage = try reader.readAll { frame in
-            guard filter.map({ frame.passes($0) }) ?? true else { return }
+            isEmpty = false
+            guard filter.map({ frame.passes($0.program) }) ?? true else { return }
             table.add(
                 frame.bytes.wire, wireByteCount: frame.wireByteCount,
                 nanoseconds: frame.nanoseconds)
         }
         table.finish()
         try show(table, reader.names)
+        if !isEmpty, table.frameCount == 0, reader.isPodwires, !running.quiet,
+            let hint = filter.flatMap({ FilterOptions.hint(forUnmatched: $0.text) })
+        {
+            printMessage(of: "top", hint)
+        }
         for gap in reader.gaps { printMessage(of: "top", "\(file): \(gap)") }
         if let damage {
             printMessage(of: "top", "\(file): \(damage)")

@@ -15,7 +15,7 @@ import unittest
 
 from support import commands
 from support.endpoint import Endpoint
-from support.namespace import (add_namespace, add_wire, ip_in, python_in, remove_namespaces, run_in)
+from support.namespace import (add_namespace, add_wire, command_in, ip_in, python_in, remove_namespaces, run_in)
 from support.numbers import numbers_by_pod
 from support.program import PODWIRE, Program
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -266,6 +266,20 @@ class EdgesTest(unittest.TestCase):
         in_node("ip", "link", "set", out["interface"], "txqueuelen", 500)
         agent.await_text("edge captured")
         self.assertEqual(len(self.numbers(collector, agent)), 1)
+
+    def test_a_variable_that_is_no_setting_is_named(self):
+        for words in (("edges",), ("explain", "udp", "10.244.1.2:5", "10.244.2.3:6"),
+                      ("collect", "--list", "--from", "rpcap://127.0.0.1:1")):
+            with self.subTest(words[0]):
+                environment = {**os.environ, "PODNET": "10.244.0.0/16", "PODWIRE_COLLECT_PASSWORD": "x"}
+                command = command_in(NODE, PODWIRE, *words)
+                clean = subprocess.run(command, env=environment, capture_output=True, text=True)
+                told = subprocess.run(command, env={**environment, "PODWIRE_EXCLUDED_EDGES": "x"},
+                                      capture_output=True, text=True)
+                self.assertEqual((told.returncode, told.stdout), (clean.returncode, clean.stdout))
+                self.assertEqual(
+                    told.stderr, f"podwire {words[0]}: PODWIRE_EXCLUDED_EDGES is no setting; "
+                    f"did you mean PODWIRE_EXCLUDE_EDGES?\n{clean.stderr}")
 
     def edges(self, *options):
         return json.loads(in_node(PODWIRE, "edges", "--json", "--pod-network", "10.244.0.0/16",

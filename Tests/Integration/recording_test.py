@@ -403,6 +403,7 @@ class DiskTest(RecordingCase):
         self.end()
         self.assertEqual([file.name for file in self.files()],
                          [*(other.name for other in others), "out-00006.pcapng", "out-00007.pcapng"])
+        self.assertIn(f" in 4 files, of which 2 are left, the last of them {self.files()[-1]}\n", self.text())
 
 
 class EndTest(RecordingCase):
@@ -528,9 +529,46 @@ class EndTest(RecordingCase):
             done = subprocess.run(["tshark", "-r", "-"], stdin=output, capture_output=True, check=True)
         self.assertEqual(done.stdout, b"")
 
+    def test_a_filter_that_nothing_has_matched_gets_a_hint(self):
+        hint = "no packet matched the filter: calls to a service have the address and the port of the pod"
+        for words, data, is_told in (
+                (("host", "10.96.0.53"), b"", True), (("--filter", "dst 10.96.0.53"), b"", True),
+                (("--quiet", "host", "10.96.0.53"), b"", False), (("port", "53"), b"", False),
+                (("host", "10.96.0.53"), packets(1, 1), False)):
+            with self.subTest(words=words, data=bool(data)):
+                daemon = self.daemon(data)
+                self.collect("--from", "rpcap://127.0.0.1", *words)
+                self.await_start(daemon)
+                if data:
+                    self.await_packets(1)
+                elif "--quiet" not in words:
+                    self.await_text("capture started")
+                self.end()
+                self.assertEqual(self.text().count(hint), int(is_told), self.text())
+                daemon.close()
+                self.log.truncate(0)
+        # A file that podwire has written is of the same form; one of another program need not be.
+        for words, is_told in ((("host", "10.96.0.53"), True), (("port", "53"), False)):
+            done = run(PODWIRE, "top", str(self.file), "--filter", " ".join(words))
+            self.assertEqual(done.stderr.count(hint), int(is_told), done.stderr)
+        other = self.file.parent / "other.pcap"
+        run("editcap", "-F", "pcap", str(self.file), str(other))
+        self.assertNotIn(hint, run(PODWIRE, "top", str(other), "--filter", "host 10.96.0.53").stderr)
+
+    def test_words_in_place_of_a_file_are_told_where_they_go(self):
+        for option, word, code, text in (
+                ("--bpf", "port 53", 64, "podwire collect port 53"), ("--bpf", "tcp", 64, "tcpdump -ddd"),
+                ("--bpf", "net 10.0.0.0/8", 64, "--filter"), ("--filter-file", "port 53", 64, "--filter,"),
+                ("--bpf", "/no/such.file", 71, "No such file"), ("--bpf", "no.file", 71, "No such file")):
+            with self.subTest(option=option, word=word):
+                done = run(PODWIRE, "collect", option, word, check=False)
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertIn(text, done.stderr)
+
     def test_what_cannot_be_understood_is_refused(self):
         for arguments, text in ((("--count", "0"), "a number from 1 on"),
                                 (("--duration", "soon"), "such as 10s"),
+                                (("--order", "5"), "with its unit, ms or s"),
                                 (("--duration", "0"), "such as 10s")):
             done = run(PODWIRE, "collect", *arguments, check=False)
             self.assertEqual(done.returncode, 64, arguments)

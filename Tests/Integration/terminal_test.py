@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -14,7 +15,7 @@ from support.commands import run
 from support.fake_agents import FRAME, FakeDaemon
 from support.namespace import add_wire, add_namespace, command_in, ip_in
 from support.program import PODWIRE
-from support.rpcap import packet
+from support.rpcap import packet, reply
 from support.screen import EMPHASIS, Screen, plain, printed, shown
 from support.waiting import wait_until
 
@@ -128,6 +129,22 @@ class LiveTableTest(CollectorCase):
             line = next(line for line in lines if line.startswith(pattern))
             self.assertTrue(line[:end].endswith(f" {count}"), lines)
 
+    def test_a_narrow_window_has_the_packets_and_what_was_dropped_if_anything_was(self):
+        for dropped_count, columns in ((0, ["AGENT", "STATE", "PACKETS"]), (3, ["AGENT", "STATE", "DROPPED"])):
+            with self.subTest(dropped_count=dropped_count):
+                screen = self.screen("-o", self.file, columns=38)
+                screen.await_line("waiting for agents")
+                agent = self.agent(packet(FRAME, 1), source="127.0.1.1")
+                if not dropped_count:
+                    answer = agent.answer
+                    agent.answer = lambda kind, payload: (
+                        agent.control.sendall(reply(9, struct.pack("!IIII", 7, 0, 0, 7))) if kind == 9
+                        else answer(kind, payload))
+                screen.await_line(r"^127.0.1.1:.* capturing +%d$" % (dropped_count or 1))
+                head = next(line for line in screen.display() if line.startswith("AGENT"))
+                self.assertEqual(head.split(), columns)
+            self.clear(screen)
+
     def test_there_are_colours_on_a_terminal_only_and_for_those_who_want_them(self):
         for arguments, variables, has_colours in (
                 ((), {}, True), (("--no-color",), {}, False), ((), {"NO_COLOR": "1"}, False),
@@ -209,6 +226,17 @@ class StaticTest(unittest.TestCase):
         self.check("edges", "--pod-network", PODNET,
                    words=("INTERFACE", "veth-long-00011", "13 interfaces: 13 captured"))
 
+    def test_examples_in_the_help_are_whole_lines(self):
+        # A line that is broken would be two commands where it is pasted.
+        dump = json.loads(run(PODWIRE, "--experimental-dump-help").stdout)["command"]
+        commands = [(command["commandName"], command.get("discussion") or "") for command in dump["subcommands"]]
+        examples = [(name, line) for name, text in commands for line in text.splitlines() if line.startswith("  ")]
+        self.assertGreater(len(examples), 20)
+        for name, line in examples:
+            with self.subTest(command=name, line=line):
+                self.assertLessEqual(len(line), 80)
+                self.assertIn(line, run(PODWIRE, name, "--help").stdout.splitlines())
+
     def test_explanations(self):
         self.check("explain", "--pod-network", PODNET, "tcp", "10.244.1.2:40000",
                    "10.244.2.3:80", words=("REPORTED", "DIRECTION", "has the lower port"))
@@ -272,6 +300,14 @@ class StaticTest(unittest.TestCase):
     @staticmethod
     def edges(screen):
         return len([line for line in screen.display() if line.startswith("veth")])
+
+    def test_a_low_window_has_room_for_a_reason(self):
+        screen = Screen(self.bed.node, "edges", "--pod-network", PODNET, "--exclude-edges", "veth-long-00003",
+                        "--watch", columns=140, lines=12)
+        self.addCleanup(screen.close)
+        lines = screen.await_line(r"^left out \(.*: veth-long-00003")
+        self.assertFalse([line for line in lines if "more lines" in line], lines)
+        self.assertEqual(screen.end(), 0)
 
     def test_edges_that_are_watched_fit_the_window_and_follow_it(self):
         screen = Screen(self.bed.node, "edges", "--pod-network", PODNET, "--watch", columns=100,
