@@ -333,7 +333,7 @@ class SeveralAgentsTest(CollectorCase):
         self.assertEqual(len(ethernet), 2)
         by_type = {entry["link_type"]: entry for entry in numbers["link_types"]}
         self.assertEqual(by_type["EN10MB"]["last_file"], str(ethernet[-1]))
-        self.assertIn(f"{by_type['EN10MB']['files']} files, the last of them {ethernet[-1]}\n",
+        self.assertIn(f"{by_type['EN10MB']['files']} files, of which 2 are left, the last of them {ethernet[-1]}\n",
                       self.text())
 
     def test_a_filter_for_ethernet_is_warned_of_where_it_makes_no_sense(self):
