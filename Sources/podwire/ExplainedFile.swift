@@ -35,7 +35,9 @@ struct ExplainedFile {
     init(_ path: String, at edge: Edge?, of edges: [Edge]) throws(SystemError) {
         (self.path, self.edge) = (path, edge)
         edgeNames = Set(edges.map(\.name))
-        guard edge == nil, path != "-", try FileStamp(of: path).isRegularFile else { return }
+        guard edge == nil, path != "-", (try? FileStamp(of: path))?.isRegularFile == true else {
+            return
+        }
         var reader = try CaptureReader(path: path)
         var inference = EdgeInference(edges)
         while !inference.isVain || reader.isPodwires, let frame = try? reader.next() {
