@@ -187,7 +187,7 @@ package final class NodeAgent: Sendable {
             ? nil
             : StatusServer(
                 context.settings.http, StatusPages(context.status, context.feed, context.settings),
-                gate: gate, logger: logger)
+                gate: gate, handsOver: context.settings.handover != nil, logger: logger)
         guard let name = context.settings.handover else {
             if let server { try server.start() }
             return

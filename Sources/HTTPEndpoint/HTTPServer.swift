@@ -13,30 +13,31 @@ package struct HTTPServer: Sendable {
     private let places: [Place]
     private let gate: HTTPGate
     private let retryInterval: TimeAmount
+    private let takesOver: Bool
     private let answer: @Sendable (RequestTarget) -> Response?
 
     /// An address at which the server listens.
     package struct Place: Sendable {
-        /// Begins to listen; nil if that is impossible now.
-        let open: @Sendable () -> Listener?
-        /// Is told when the listener has ended, and why.
-        let ended: @Sendable (Failure) -> Void
+        /// Begins to listen.
+        let open: @Sendable () throws(SystemError) -> Listener
+        /// Is told why it is not listened at, or not any more.
+        let failed: @Sendable (Failure) -> Void
 
         /// Describes a place by two closures, which the server's thread calls.
         package init(
-            open: @escaping @Sendable () -> Listener?, ended: @escaping @Sendable (Failure) -> Void
+            open: @escaping @Sendable () throws(SystemError) -> Listener,
+            failed: @escaping @Sendable (Failure) -> Void
         ) {
-            (self.open, self.ended) = (open, ended)
+            (self.open, self.failed) = (open, failed)
         }
     }
 
-    /// A failure to serve, such as that of the socket that accepts connections.
+    /// A failure to listen, or to serve, such as that of the socket that accepts connections.
     package struct Failure: Error, CustomStringConvertible {
-        /// NIO's words.
-        let reason: String
-
-        /// NIO's words.
-        package var description: String { reason }
+        /// The reason in the kernel's words, or in NIO's.
+        package let description: String
+        /// Whether another socket has the address.
+        package let isAddressTaken: Bool
     }
 
     /// The most connections, each of which has a descriptor.
@@ -48,6 +49,12 @@ package struct HTTPServer: Sendable {
     /// Browsers and proxies send shorter ones, and none is used here.
     private static let headerByteCountMax = 8192
     private static let headerCountMax = 100
+    /// The wait before a place is tried again that another process is about to leave.
+    private static let takeoverInterval = TimeAmount.milliseconds(50)
+    /// How long a place is about to be left.
+    ///
+    /// A process that stops has its sockets until its end, for which an agent takes two seconds at most.
+    private static let takeoverTime = TimeAmount.seconds(3)
 
     /// Creates a server.
     ///
@@ -55,14 +62,18 @@ package struct HTTPServer: Sendable {
     ///   - places: Where it listens.
     ///   - gate: Closes and opens the server.
     ///   - retrySeconds: The wait before a place is tried again that could not be opened, or has ended.
+    ///   - takesOver: Whether another process is about to leave the places when the server begins, and when
+    ///     the gate is opened: for a moment they are tried again soon, and nobody is told that they are taken.
     ///   - answer: Returns the response to a request, or nil if there is no such page. The server's
     ///     thread calls it, and waits for it.
     package init(
         _ places: [Place], gate: HTTPGate = HTTPGate(), retrySeconds: Int64,
+        takesOver: Bool = false,
         answer: @escaping @Sendable (RequestTarget) -> Response?
     ) {
         (self.places, self.gate) = (places, gate)
         retryInterval = .seconds(retrySeconds)
+        self.takesOver = takesOver
         self.answer = answer
     }
 
@@ -74,10 +85,16 @@ package struct HTTPServer: Sendable {
             gate.attach(
                 loop, closeConnections: { table.value.closeAll() },
                 listenAgain: {
+                    beginTakeover(retries)
                     for index in retries.value.takeAll() { open(index, on: loop, table, retries) }
                 })
+            beginTakeover(retries)
             for index in places.indices { open(index, on: loop, table, retries) }
         }
+    }
+
+    private func beginTakeover(_ retries: NIOLoopBound<Retries>) {
+        if takesOver { retries.value.takesOverUntil = .now() + Self.takeoverTime }
     }
 
     private func open(
@@ -85,7 +102,16 @@ package struct HTTPServer: Sendable {
         _ retries: NIOLoopBound<Retries>
     ) {
         let place = places[index]
-        guard gate.isOpen, let listener = place.open() else {
+        guard gate.isOpen else { return retry(index, on: loop, table, retries) }
+        let listener: Listener
+        do throws(SystemError) {
+            listener = try place.open()
+        } catch {
+            let isTaken = error.errno == .addressInUse
+            if isTaken, .now() < retries.value.takesOverUntil {
+                return retry(index, in: Self.takeoverInterval, on: loop, table, retries)
+            }
+            place.failed(Failure(description: "\(error)", isAddressTaken: isTaken))
             return retry(index, on: loop, table, retries)
         }
         let failure = LastError()
@@ -97,16 +123,20 @@ package struct HTTPServer: Sendable {
             }
             .whenComplete { result in
                 if case .failure(let error) = result { failure.set(error) }
-                if gate.isOpen { place.ended(Failure(reason: "\(failure.error)")) }
+                if gate.isOpen {
+                    place.failed(
+                        Failure(description: "\(failure.error)", isAddressTaken: false))
+                }
                 retry(index, on: loop, table, retries)
             }
     }
 
     private func retry(
-        _ index: Int, on loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>,
+        _ index: Int, in interval: TimeAmount? = nil, on loop: any EventLoop,
+        _ table: NIOLoopBound<ConnectionTable>,
         _ retries: NIOLoopBound<Retries>
     ) {
-        retries.value.pending[index] = loop.scheduleTask(in: retryInterval) {
+        retries.value.pending[index] = loop.scheduleTask(in: interval ?? retryInterval) {
             retries.value.pending[index] = nil
             open(index, on: loop, table, retries)
         }
@@ -154,6 +184,8 @@ package struct HTTPServer: Sendable {
 /// The places that wait until they are tried again, by their index.
 private final class Retries {
     var pending: [Int: Scheduled<Void>] = [:]
+    /// Until when places are about to be left by another process.
+    var takesOverUntil = NIODeadline.uptimeNanoseconds(0)
 
     /// Ends the waits.
     func takeAll() -> [Int] {

@@ -15,13 +15,20 @@ struct HTTPServerTests {
         else { return nil }
         let address = listener.local
         let box = TransferBox(listener)
-        let place = HTTPServer.Place(open: { box.take() }, ended: { Issue.record($0) })
+        let place = HTTPServer.Place(
+            open: { () throws(SystemError) in try Self.opened(box) }, failed: { Issue.record($0) })
         let server = HTTPServer([place], retrySeconds: 60) { target in
             target.path == "/page" ? Response("what it says\n") : nil
         }
         try? Thread { server.run() }.detach()
         return address
     }()
+
+    /// The listener that a server is given; that of another place is taken later.
+    private static func opened(_ box: TransferBox<Listener>) throws(SystemError) -> Listener {
+        guard let listener = box.take() else { throw SystemError("open", .badDescriptorState) }
+        return listener
+    }
 
     private func connect() throws -> Connection {
         let address = try #require(Self.address)
@@ -156,12 +163,17 @@ struct HTTPServerTests {
         let outcome = Outcome(ended: try Event())
         let places = [
             HTTPServer.Place(
-                open: { firstBox.take() ?? (try? Listener(at: address)) },
-                ended: { failure in
+                open: { () throws(SystemError) in
+                    if let listener = firstBox.take() { return listener }
+                    return try Listener(at: address)
+                },
+                failed: { failure in
                     outcome.reason.withLock { $0 = "\(failure)" }
                     outcome.ended.raise()
                 }),
-            HTTPServer.Place(open: { otherBox.take() }, ended: { Issue.record($0) }),
+            HTTPServer.Place(
+                open: { () throws(SystemError) in try Self.opened(otherBox) },
+                failed: { Issue.record($0) }),
         ]
         let server = HTTPServer(places, retrySeconds: 1) { _ in Response("here\n") }
         try Thread { server.run() }.detach()
@@ -176,6 +188,68 @@ struct HTTPServerTests {
             try #require(.now < deadline, "it is not opened anew")
             _ = try poll([], milliseconds: 50)
         }
+    }
+
+    @Test(
+        "opens soon what another process is about to leave, and says nothing",
+        .timeLimit(.minutes(10)))
+    func takeover() throws {
+        let loopback = try #require(IPAddress("127.0.0.1"))
+        let first = try Listener(at: SocketAddress(loopback, port: 0))
+        let address = first.local
+        var held = TransferBox(first)
+        let place = HTTPServer.Place(
+            open: { () throws(SystemError) in try Listener(at: address) },
+            failed: { Issue.record($0) })
+        let gate = HTTPGate()
+        // Later than any test waits.
+        let server = HTTPServer([place], gate: gate, retrySeconds: 600, takesOver: true) { _ in
+            Response("here\n")
+        }
+        try Thread { server.run() }.detach()
+        for isOpened in [false, true] {
+            if isOpened {
+                gate.close()
+                held = TransferBox(try Listener(at: address))
+                gate.open()
+            }
+            // For what must not happen: it gives up, and says so.
+            _ = try poll([], milliseconds: 500)
+            _ = held.take()
+            let begin = MonotonicTime.now
+            while (try? page(at: address).hasSuffix("here\n")) != true {
+                try #require(.now < begin + .seconds(10), "it is not opened soon")
+                _ = try poll([], milliseconds: 20)
+            }
+        }
+    }
+
+    @Test(
+        "says once that nobody leaves its address, and tries again", .timeLimit(.minutes(10)),
+        arguments: [false, true])
+    func taken(takesOver: Bool) throws {
+        let loopback = try #require(IPAddress("127.0.0.1"))
+        let taken = try Listener(at: SocketAddress(loopback, port: 0))
+        let address = taken.local
+        let outcome = Outcome(ended: try Event())
+        let place = HTTPServer.Place(
+            open: { () throws(SystemError) in try Listener(at: address) },
+            failed: { failure in
+                outcome.reason.withLock { $0 += "\(failure), \(failure.isAddressTaken); " }
+                outcome.ended.raise()
+            })
+        let server = HTTPServer([place], retrySeconds: 600, takesOver: takesOver) { _ in nil }
+        let begin = MonotonicTime.now
+        try Thread { server.run() }.detach()
+        let ready = try poll(
+            [(outcome.ended.fileDescriptor, .readable)], milliseconds: 60_000)
+        #expect(!ready[0].isEmpty)
+        #expect((MonotonicTime.now - begin >= .seconds(3)) == takesOver)
+        // For what must not happen: it goes on as fast.
+        _ = try poll([], milliseconds: 300)
+        let told = outcome.reason.withLock { $0 }
+        #expect(told == "bind \(address): Address already in use, true; ")
+        withExtendedLifetime(taken) {}
     }
 
     private func page(at address: SocketAddress) throws -> String {

@@ -429,6 +429,32 @@ class EndTest(HandoverCase):
         self.agent = older
         self.has_ended(self.replace())
 
+    def check_endpoint_goes_on(self, ended, text, count):
+        """One of two agents ends in order; the other one serves the endpoint soon, and has nothing to warn of."""
+        served = self.agent.text().count("serving metrics and probes")
+        self.has_ended(ended)
+        begin = time.monotonic()
+        self.agent.await_text("serving metrics and probes", served + 1)
+        # Long before the time after which an address is tried again that somebody else has.
+        self.assertLess(time.monotonic() - begin, 2)
+        self.endpoint.await_page("/healthz", 200)
+        self.agent.await_text(text, count)
+        self.assertNotIn("cannot serve metrics and probes", self.agent.text())
+
+    def test_the_newer_one_is_told_to_stop_when_it_has_taken_over(self):
+        self.begin()
+        for count in (1, 2):
+            older = self.replace()
+            newer, self.agent = self.agent, older
+            self.check_endpoint_goes_on(newer, "this one forwards", count)
+
+    def test_the_older_one_is_told_to_stop_while_the_newer_one_waits(self):
+        self.begin()
+        older, self.agent = self.agent, self.newer(
+            EXTRAHOP_SENSOR_IP="192.168.100.99,192.168.101.99")
+        self.agent.await_text("another agent forwards until")
+        self.check_endpoint_goes_on(older, "this one forwards", 1)
+
     def test_one_that_is_not_heard(self):
         """While one waits that will never be ready, the next one is not heard. When both others are gone it
         forwards."""
@@ -533,6 +559,19 @@ class OtherTest(HandoverCase):
         self.await_service(self.sensors[0], 1)
         for agent in (other, self.agent):
             self.assertNotIn("agent takes over", agent.text())
+
+    def test_another_installation_at_the_same_address(self):
+        """Another address, or none, would leave the probes without an answer."""
+        self.begin(sensors=1)
+        other = self.newer(PODWIRE_HANDOVER="other")
+        other.await_text("cannot serve metrics and probes")
+        self.assertIn("another agent of this node has the address, of another --handover name or of none",
+                      other.text())
+        self.assertNotIn("or off", other.text())
+        # What keeps it from another address is no other agent.
+        third = self.newer(PODWIRE_HANDOVER="third", PODWIRE_HTTP="192.0.2.1:9464")
+        third.await_text("cannot serve metrics and probes")
+        self.assertIn("give another address with --http, or off", third.text())
 
     def test_strangers_change_nothing(self):
         """Another user's messages are not read, and root's have to keep to the protocol."""
