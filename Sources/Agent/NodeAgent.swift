@@ -210,6 +210,8 @@ package final class NodeAgent: Sendable {
                 }
             },
             accompany: { [status = context.status] in status.isAccompanied.set($0) },
+            takeOver: { [status = context.status] in status.handovers.add() },
+            goOn: { [status = context.status] in status.handoversUndone.add() },
             cede: { [context] in
                 context.status.isCeded.set(true)
                 choice.pause()

@@ -324,6 +324,32 @@ class ReplaceTest(HandoverCase):
         self.endpoint.await_page("/readyz?revision=three", 503, "this agent has revision two")
         self.agent = older
 
+    def test_metrics_tell_what_has_become_of_handovers(self):
+        def figures():
+            metrics = self.endpoint.fresh_metrics()
+            return [int(metrics.sum(f"podwire_{name}")) for name in (
+                "handover_pending", "handovers_total", "handovers_undone_total")]
+
+        def await_figures(*expected):
+            self.endpoint.await_page("/healthz", 200)
+            wait_until(lambda: figures() == list(expected), lambda: f"{figures()} for {expected}")
+
+        self.begin()
+        await_figures(0, 0, 0)
+        newer = self.newer(EXTRAHOP_SENSOR_IP="192.168.100.99,192.168.101.99")
+        newer.await_text("another agent forwards until this one's sensors capture")
+        await_figures(1, 0, 0)
+        self.has_ended(newer)
+        await_figures(0, 0, 1)
+        older = self.replace()
+        await_figures(0, 1, 0)
+        self.has_ended(self.agent)
+        # The older one takes up its work again, and its page.
+        await_figures(0, 0, 2)
+        self.agent = older
+        self.has_ended(self.replace())
+        await_figures(0, 1, 0)
+
     def test_who_hands_over_to_nobody_answers_for_all(self):
         """Without a name an agent never lets go of the port: a probe would wait for ever."""
         self.begin(sensors=1, PODWIRE_HANDOVER="off")

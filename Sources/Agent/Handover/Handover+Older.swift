@@ -125,6 +125,13 @@ extension Handover {
             lead.seeksName = true
             return []
         }
+        return goOn(&lead)
+    }
+
+    /// Goes on without the newer agent, which is gone.
+    private func goOn(_ lead: inout Lead) -> [HandoverAction] {
+        // One that has said nothing may be anybody.
+        if lead.predecessor.phase != .alone { role.goOn() }
         return lead.predecessor.disconnect(at: .current)
     }
 
@@ -133,7 +140,7 @@ extension Handover {
         guard let listener = try? SequencedListener(atName: name) else { return [] }
         lead.listener = consume listener
         lead.seeksName = false
-        return lead.predecessor.disconnect(at: .current)
+        return goOn(&lead)
     }
 
     private func log(_ actions: [HandoverAction]) {

@@ -34,6 +34,10 @@ final class Handover: Sendable {
         let settle: @Sendable () -> Void
         /// Records whether a newer agent is there that does not forward yet.
         let accompany: @Sendable (Bool) -> Void
+        /// Counts that this agent has taken over.
+        let takeOver: @Sendable () -> Void
+        /// Counts that a newer agent is gone, and this one goes on.
+        let goOn: @Sendable () -> Void
         /// Ends the sessions, and lets go of these ports.
         let cede: @Sendable () -> Void
         /// Takes up again what was ceded.
@@ -197,6 +201,7 @@ final class Handover: Sendable {
             search.comparesUntil = end
             search.endYielding()
         case .tookOver(let end):
+            role.takeOver()
             search.comparesUntil = end
             search.expectsNameUntil = .now + Search.nameWait
         }

@@ -13,7 +13,7 @@ extension AgentMetrics {
     ///
     /// To add one, add it to a list below; what a capture counts is added to `CaptureMetric`.
     static let all =
-        agent + peers + captures + gauges + edges + node + refusals + process
+        agent + handovers + peers + captures + gauges + edges + node + refusals + process
 
     private static func gauge(
         _ name: String, _ help: String, labels: [String] = [],
@@ -36,6 +36,22 @@ extension AgentMetrics {
         gauge("ready", "Whether packets can reach a sensor, as /readyz reports it.") {
             [Sample(isTrue: $0.isReady)]
         },
+    ]
+
+    /// Who alerts on these sees an update that is stuck, or that one node takes back again and again.
+    private static let handovers = [
+        gauge(
+            "handover_pending",
+            "Whether a newer agent of the node is there that does not forward yet, with `--handover`."
+        ) { [Sample(isTrue: $0.status.isAccompanied.isSet)] },
+        counter(
+            "handovers_total",
+            "Times that the agent has taken over from an older one of its node, with `--handover`."
+        ) { [Sample($0.status.handovers.value)] },
+        counter(
+            "handovers_undone_total",
+            "Times that a newer agent was gone, before or after it took over, so that this one goes on."
+        ) { [Sample($0.status.handoversUndone.value)] },
     ]
 
     private static let peers = [

@@ -36,6 +36,10 @@ package final class AgentStatus: Sendable {
     let sensorChanges = Counter()
     /// Whether a newer agent of the node is there, and does not forward yet.
     let isAccompanied = Flag(false)
+    /// How often this agent has taken over from an older one of the node.
+    let handovers = Counter()
+    /// How often a newer agent of the node was gone, before or after it had taken over, and this one goes on.
+    let handoversUndone = Counter()
     /// The hash of the revision of the older agent from which this one has taken over, while it is there; 0
     /// for none.
     let olderRevisionHash = Mutex<UInt64>(0)
