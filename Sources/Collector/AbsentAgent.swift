@@ -7,8 +7,10 @@ package struct AbsentAgent: Equatable, Sendable {
     package let name: String
     /// The device that it captured last; empty if it has not captured yet.
     package let device: String
-    /// The state in a few words: `"gone 5s"`, `"retry in 3s"`.
+    /// The state in a few words: `"gone 5s"`, `"ended 5s"`, `"retry in 3s"`.
     package let state: String
+    /// Whether nothing is missing, since its capture was ended in order, or another session has gone on.
+    package let isWell: Bool
     /// Why a source is not captured from; nil for others.
     package let reason: String?
     /// What it has sent; nil if it has not captured yet.
@@ -25,7 +27,7 @@ extension Collector {
             let gone = dialer.counters?.endedAt.map { "gone \((now - $0).text), " } ?? ""
             return AbsentAgent(
                 name: "\(dialer.source)", device: dialer.counters?.device ?? "",
-                state: gone + dialer.state(now: now), reason: dialer.reason,
+                state: gone + dialer.state(now: now), isWell: false, reason: dialer.reason,
                 statistics: dialer.counters?.statistics(now: now))
         }
         let known = Set(dialers.compactMap(\.counters).map { ObjectIdentifier($0) })
@@ -37,7 +39,8 @@ extension Collector {
             + gone.map { counters, endedAt in
                 AbsentAgent(
                     name: counters.agent, device: counters.device,
-                    state: "gone \((now - endedAt).text)", reason: nil,
+                    state: "\(counters.state.rawValue) \((now - endedAt).text)",
+                    isWell: counters.state == .ended, reason: nil,
                     statistics: counters.statistics(now: now))
             }
     }

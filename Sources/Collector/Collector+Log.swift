@@ -141,7 +141,15 @@ extension Collector {
     }
 
     /// Logs the end of a session.
-    func reportEnd(of link: AgentLink, _ reason: String, _ now: MonotonicTime) {
+    ///
+    /// - Parameters:
+    ///   - link: The session.
+    ///   - reason: Why it has ended.
+    ///   - isCaptured: Whether another session of the agent goes on, so that nothing is missing.
+    ///   - now: The time.
+    func reportEnd(
+        of link: AgentLink, _ reason: String, isCaptured: Bool, _ now: MonotonicTime
+    ) {
         var values: Logger.Metadata = ["agent": "\(link.label)", "reason": "\(reason)"]
         if let counters = link.counters { values["device"] = "\(counters.name)" }
         if link.isLoop {
@@ -152,17 +160,23 @@ extension Collector {
         if link.isProbe {
             return view.note("connection closed without data", values, logger(of: link, now))
         }
-        let text = link.counters == nil ? "cannot capture from agent" : "agent gone"
+        let text =
+            isCaptured
+            ? "a session of the agent has ended, another one goes on"
+            : link.counters == nil ? "cannot capture from agent" : "agent gone"
         if isStopping || link.hasWorked(now: now) {
             _ = recordSuccess(of: link)
-            guard !isStopping, !link.hasEnded else { return view.note(text, values, logger) }
+            guard !isStopping, !link.hasEnded, !isCaptured else {
+                return view.note(text, values, logger)
+            }
             // There is a hole in the capture until it is back.
             return view.warn(text, values, logger)
         }
         let counts = recordFailure(of: link, reason, now)
         if let counts { values.merge(counts) { $1 } }
         if let remedy = link.remedy { values["remedy"] = "\(remedy)" }
-        view.log(counts == nil ? .debug : .warning, text, values, logger(of: link, now))
+        let level: Logger.Level = isCaptured ? .info : .warning
+        view.log(counts == nil ? .debug : level, text, values, logger(of: link, now))
     }
 }
 

@@ -290,9 +290,12 @@ extension Collector {
         guard links.contains(where: { $0.endReason != nil }) else { return }
         for link in links {
             guard let reason = link.endReason else { continue }
-            // Another link of the same device may go on.
+            let isCaptured = isCaptured(beside: link)
+            // Another link may have the same counters.
             let goesOn = links.contains { $0.endReason == nil && $0.counters === link.counters }
-            if !goesOn { link.counters?.end(link.hasEnded ? .ended : .gone, now: now) }
+            if !goesOn {
+                link.counters?.end(link.hasEnded || isCaptured ? .ended : .gone, now: now)
+            }
             watch.remove(link)
             linksByID[link.id] = nil
             connections.remove(link.id)
@@ -301,9 +304,20 @@ extension Collector {
             let pause = link.isLoop ? AgentLink.loopPause : .zero
             if pause > .zero { link.counters?.rest(until: now + pause) }
             dialers.first { $0.link === link }?.end(now: now, pause: pause)
-            reportEnd(of: link, reason, now)
+            reportEnd(of: link, reason, isCaptured: isCaptured, now)
         }
         links.removeAll { $0.endReason != nil }
+    }
+
+    /// Whether another session captures the device of a link that ends.
+    ///
+    /// So it is when an agent has taken over from another one of its node.
+    private func isCaptured(beside link: AgentLink) -> Bool {
+        guard let presence = link.counters?.presence else { return false }
+        return links.contains {
+            $0 !== link && $0.endReason == nil && $0.closeReason == nil
+                && $0.counters?.presence === presence
+        }
     }
 }
 

@@ -157,7 +157,7 @@ extension LiveView {
                 lostDatagramCount: statistics.lostDatagramCount)
         }
         return AgentTable.Row(
-            agent: agent.name, device: agent.device, state: agent.state, isWell: false,
+            agent: agent.name, device: agent.device, state: agent.state, isWell: agent.isWell,
             counts: counts)
     }
 

@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 from support import captures
@@ -24,6 +25,8 @@ from support.program import PODWIRE
 from support.rpcap import packet
 from support.waiting import PATIENCE_SECONDS, wait_until
 
+# The time after which a session has worked, and a little more.
+GOOD_SECONDS = 10.5
 # What erases the table to draw it again; colours are no drawing.
 ESCAPE = "\x1b[J"
 
@@ -597,6 +600,40 @@ class ContentTest(RecordingCase):
         self.assertIn("Time precision = microseconds (6)", text)
         rows = [row for row in self.fields("frame.number", "frame.comment") if row[1:] != ("",)]
         self.assertEqual([row[0] for row in rows], ["51"], rows)
+        self.assertIn("nothing was captured here for", rows[0][1])
+
+    def test_an_agent_that_takes_over_leaves_no_gap(self):
+        """Nothing is missing while one session of an agent goes on, nor is anything to warn of."""
+        self.begin(data=packets(1, 10))
+        older = self.agents[0]
+        self.join(packets(20, 10))
+        self.await_text("capture started", 2)
+        newer = self.agents[1]
+        # What ends a session sooner counts as a failure, of which only the first is logged.
+        time.sleep(GOOD_SECONDS)
+        for agent in (older, newer):
+            # As an agent ends a session whose sensor another one of its node feeds now.
+            agent.data.close()
+            agent.control.close()
+            if agent is older:
+                self.await_text("info a session of the agent has ended, another one goes on")
+                self.assertNotIn("agent gone", self.text())
+                self.join(packets(40, 10))
+                self.await_text("capture started", 3)
+            else:
+                self.await_text("another one goes on", 2)
+        self.assertNotIn(" warning ", self.text())
+        # Now nobody goes on.
+        self.agents[2].data.close()
+        self.agents[2].control.close()
+        self.await_text("warning agent gone")
+        # The first counters that are free are those of the first session, which ended long before.
+        self.join(packets(60, 10))
+        self.await_text("capture started", 4)
+        self.await_packets(40)
+        self.end()
+        rows = [row for row in self.fields("frame.number", "frame.comment") if row[1:] != ("",)]
+        self.assertEqual([row[0] for row in rows], ["31"], rows)
         self.assertIn("nothing was captured here for", rows[0][1])
 
     def test_a_filter_is_named(self):

@@ -11,6 +11,8 @@ package final class SourceCounters {
     package let name: String
     let description: String
     package let linkType: UInt16
+    /// What it has in common with others of the same device and host.
+    let presence: DevicePresence
     /// When the device was first heard of, in nanoseconds since 1970.
     let start: UInt64
     /// The agent's own counts, and the packets that have arrived.
@@ -23,7 +25,7 @@ package final class SourceCounters {
     private var notUnderstood: UInt64 = 0
     /// Datagrams that came to the agent's port from another host.
     var strangers: UInt64 = 0
-    private var state = State.capturing
+    private(set) var state = State.capturing
     /// The agent that captures, or has captured last, and its device, for people.
     private(set) var agent = ""
     private(set) var device = ""
@@ -51,8 +53,6 @@ package final class SourceCounters {
     private var countsBefore = InterfaceCounts()
     /// Its packets in the current file.
     var fileCount: UInt64 = 0
-    /// When its last session ended, in nanoseconds since 1970; nil while it has none or captures.
-    private var pauseStart: UInt64?
     /// What is missing between two sessions, until the first packet has come behind it.
     private var pause: (from: UInt64, to: UInt64)?
     /// What the file says of a gap, with the first packet behind it.
@@ -65,15 +65,22 @@ package final class SourceCounters {
     /// The state of its last session.
     package enum State: String {
         case capturing
-        /// The capture was ended in order.
+        /// The capture was ended in order, or another session of the agent has gone on.
         case ended
-        /// The session ended before the capture.
+        /// The session ended before the capture, and nothing is captured from then on.
         case gone
     }
 
-    package init(name: String, description: String, linkType: UInt16, start: UInt64) {
-        (self.name, self.description, self.linkType) = (name, description, linkType)
-        self.start = start
+    /// Counters of a device that has no others.
+    package convenience init(name: String, description: String, linkType: UInt16, start: UInt64) {
+        self.init(
+            name: name, description: description, start: start,
+            DevicePresence(name: name, linkType: linkType))
+    }
+
+    init(name: String, description: String, start: UInt64, _ presence: DevicePresence) {
+        (self.name, self.description, self.start) = (name, description, start)
+        (self.presence, linkType) = (presence, presence.linkType)
     }
 
     /// Counts a packet that has arrived.
@@ -123,9 +130,9 @@ package final class SourceCounters {
     package func begin(now: MonotonicTime) {
         (state, endedAt) = (.capturing, nil)
         isInFile = true
-        if capturingSince == nil, let pauseStart { pause = (pauseStart, wallClockNanoseconds()) }
-        pauseStart = nil
-        capturingSince = capturingSince ?? now
+        guard capturingSince == nil else { return }
+        pause = presence.begin() ?? pause
+        capturingSince = now
     }
 
     /// Has the device capture nothing until a time.
@@ -138,7 +145,7 @@ package final class SourceCounters {
         self.state = state
         if let since = capturingSince {
             pastTime += now - since
-            pauseStart = wallClockNanoseconds()
+            presence.end()
         }
         endedAt = now
         capturingSince = nil

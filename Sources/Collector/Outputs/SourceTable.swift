@@ -39,9 +39,12 @@ package struct SourceTable: ~Copyable {
             numbered = "\(name)#\(number)"
         }
         if counters.count >= Self.countMax { try forgetOldest() }
+        let presence = counters.first {
+            $0.presence.name == name && $0.linkType == linkType
+        }?.presence
         let new = SourceCounters(
-            name: numbered, description: description, linkType: linkType,
-            start: wallClockNanoseconds())
+            name: numbered, description: description, start: wallClockNanoseconds(),
+            presence ?? DevicePresence(name: name, linkType: linkType))
         counters.append(new)
         return new
     }
