@@ -38,7 +38,7 @@ extension AgentMetrics {
         },
     ]
 
-    /// Who alerts on these sees an update that is stuck, or that one node takes back again and again.
+    /// What becomes of handovers: an alert on these tells of an update that is stuck, or undone again and again.
     private static let handovers = [
         gauge(
             "handover_pending",
