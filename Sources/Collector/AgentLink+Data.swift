@@ -69,6 +69,7 @@ extension AgentLink {
 
     private func recordDataEnd(_ now: MonotonicTime) throws(TLSFailure) {
         path.close()
+        isDrained = true
         if let closeReason {
             end(closeReason)
         } else if hasEnded {

@@ -45,6 +45,8 @@ final class AgentLink {
     private(set) var closeReason: String?
     /// Whether the agent has ended the capture in order.
     var hasEnded = false
+    /// Whether all that the agent has sent has been read, up to the end that it has sent, too.
+    var isDrained = false
     /// Whether the peer closed before it said anything, as one does who only looks for a listener.
     private(set) var isProbe = false
     private var hasSpoken = false

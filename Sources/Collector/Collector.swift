@@ -309,14 +309,15 @@ extension Collector {
         links.removeAll { $0.endReason != nil }
     }
 
-    /// Whether another session captures the device of a link that ends.
+    /// Whether another session captures the device of a link that ends, so that nothing is missing.
     ///
-    /// So it is when an agent has taken over from another one of its node.
+    /// So it is when an agent has taken over from another one of its node. A link that breaks off is no such
+    /// case: most likely its agent has dialled again, and packets were lost before.
     private func isCaptured(beside link: AgentLink) -> Bool {
-        guard let presence = link.counters?.presence else { return false }
+        guard link.isDrained, let counters = link.counters else { return false }
         return links.contains {
-            $0 !== link && $0.endReason == nil && $0.closeReason == nil
-                && $0.counters?.presence === presence
+            $0.endReason == nil && $0.closeReason == nil && $0.counters !== counters
+                && $0.counters?.presence === counters.presence
         }
     }
 }

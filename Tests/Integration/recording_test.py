@@ -636,6 +636,19 @@ class ContentTest(RecordingCase):
         self.assertEqual([row[0] for row in rows], ["31"], rows)
         self.assertIn("nothing was captured here for", rows[0][1])
 
+    def test_an_agent_that_dials_again_is_no_handover(self):
+        """A session that is reset has lost packets, though another one of its agent has begun before."""
+        self.begin(data=packets(1, 10))
+        self.join(packets(20, 10))
+        self.await_text("capture started", 2)
+        broken = self.agents[0]
+        for end in (broken.data, broken.control):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            end.close()
+        self.await_text("warning agent gone")
+        self.assertNotIn("another one goes on", self.text())
+        self.end()
+
     def test_a_filter_is_named(self):
         program = pathlib.Path(self.folder.name) / "program"
         program.write_text("2\n21 0 1 7\n6 0 0 262144\n".replace("21 0 1 7", "40 0 0 12"))
