@@ -13,7 +13,7 @@ package struct HTTPServer: Sendable {
     private let places: [Place]
     private let gate: HTTPGate
     private let retryInterval: TimeAmount
-    private let takesOver: Bool
+    private let takeoverTime: TimeAmount
     private let answer: @Sendable (RequestTarget) -> Response?
 
     /// An address at which the server listens.
@@ -51,29 +51,24 @@ package struct HTTPServer: Sendable {
     private static let headerCountMax = 100
     /// The wait before a place is tried again that another process is about to leave.
     private static let takeoverInterval = TimeAmount.milliseconds(50)
-    /// How long a place is about to be left.
-    ///
-    /// A process that stops has its sockets until its end, for which an agent takes two seconds at most.
-    private static let takeoverTime = TimeAmount.seconds(3)
-
     /// Creates a server.
     ///
     /// - Parameters:
     ///   - places: Where it listens.
     ///   - gate: Closes and opens the server.
     ///   - retrySeconds: The wait before a place is tried again that could not be opened, or has ended.
-    ///   - takesOver: Whether another process is about to leave the places when the server begins, and when
-    ///     the gate is opened: for a moment they are tried again soon, and nobody is told that they are taken.
+    ///   - takeoverSeconds: How long another process may still have the places when the server begins, and
+    ///     when the gate is opened: they are tried again soon, and nobody is told that they are taken.
     ///   - answer: Returns the response to a request, or nil if there is no such page. The server's
     ///     thread calls it, and waits for it.
     package init(
         _ places: [Place], gate: HTTPGate = HTTPGate(), retrySeconds: Int64,
-        takesOver: Bool = false,
+        takeoverSeconds: Int64 = 0,
         answer: @escaping @Sendable (RequestTarget) -> Response?
     ) {
         (self.places, self.gate) = (places, gate)
         retryInterval = .seconds(retrySeconds)
-        self.takesOver = takesOver
+        takeoverTime = .seconds(takeoverSeconds)
         self.answer = answer
     }
 
@@ -94,7 +89,7 @@ package struct HTTPServer: Sendable {
     }
 
     private func beginTakeover(_ retries: NIOLoopBound<Retries>) {
-        if takesOver { retries.value.takesOverUntil = .now() + Self.takeoverTime }
+        retries.value.takesOverUntil = .now() + takeoverTime
     }
 
     private func open(

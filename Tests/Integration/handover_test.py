@@ -459,10 +459,7 @@ class EndTest(HandoverCase):
         """One of two agents ends in order; the other one serves the endpoint soon, and has nothing to warn of."""
         served = self.agent.text().count("serving metrics and probes")
         self.has_ended(ended)
-        begin = time.monotonic()
         self.agent.await_text("serving metrics and probes", served + 1)
-        # Long before the time after which an address is tried again that somebody else has.
-        self.assertLess(time.monotonic() - begin, 2)
         self.endpoint.await_page("/healthz", 200)
         self.agent.await_text(text, count)
         self.assertNotIn("cannot serve metrics and probes", self.agent.text())

@@ -21,6 +21,10 @@ struct StatusServer {
     private let logger: Logger
 
     static let retrySeconds: Int64 = 5
+    /// How long the other agent of a handover may still have the port.
+    ///
+    /// One that stops has its sockets until its end, which takes two seconds, and more on a busy node.
+    private static let takeoverSeconds: Int64 = 10
 
     init(
         _ addresses: [SocketAddress], _ pages: StatusPages, gate: HTTPGate = HTTPGate(),
@@ -39,7 +43,8 @@ struct StatusServer {
                 failed: { place.recordFailure($0) })
         }
         let server = HTTPServer(
-            places, gate: gate, retrySeconds: Self.retrySeconds, takesOver: handsOver
+            places, gate: gate, retrySeconds: Self.retrySeconds,
+            takeoverSeconds: handsOver ? Self.takeoverSeconds : 0
         ) { [pages] in
             pages.response($0, now: .now)
         }
