@@ -95,7 +95,12 @@ def add_namespace(name, ipv6=True):
 
 
 def add_wire(near, device, far, peer="eth0"):
-    """Connects two namespaces by a veth, both of whose ends are up."""
+    """Connects two namespaces by a veth, both of whose ends are up.
+
+    The kernel removes the devices of a namespace that was deleted some time later, so one of the same name may
+    still be there."""
+    wait_until(lambda: ip_in(near, "link", "show", device, check=False).returncode != 0,
+               lambda: f"{near} has a device {device} already")
     ip_in(near, "link", "add", device, "type", "veth", "peer", "name", peer, "netns", far)
     ip_in(near, "link", "set", device, "up")
     ip_in(far, "link", "set", peer, "up")
