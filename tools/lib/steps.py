@@ -90,9 +90,9 @@ STEPS = (
     integration("image", "the image: the same from another folder, what it is made of, and several in one",
                 "container", "venv", venv=IMAGE, beside=COMPILES),
     integration("password", "passwords and users"),
-    integration("agent", "settings, signals, capabilities, and sensors that misbehave"),
+    integration("agent", "settings, signals, capabilities, and sensors that misbehave", beside=WAITS),
     integration("files", "capture files of other programs, and some that are made to do harm"),
-    integration("collector", "the collector, and agents that misbehave"),
+    integration("collector", "the collector, and agents that misbehave", beside=WAITS),
     integration("terminal", "tables, findings and live views on terminals of all sizes", "venv",
                 venv=TERMINAL, beside=WAITS),
     integration("recording", "the collector's files, and how it ends: signals, full disks, readers that go",
@@ -122,7 +122,7 @@ STEPS = (
     integration("tap", "edges that are captured inside their pods"),
     step("demo-tap", "the demo with edges that are captured inside their pods",
          "env PODWIRE_TAP=pod tools/lib/demo-test bridge", ("testbed", "demo", "integration"),
-         binary=True, beside=WAITS),
+         binary=True),
     integration("doctor", "what the doctor finds", beside=WAITS),
     integration("http", "metrics, probes, and who wants to hurt them", beside=WAITS),
     integration("sensors", "twenty nodes that share four sensors, which come and go", beside=WAITS),
@@ -141,10 +141,10 @@ STEPS = (
          "tools/bench --quick --only delay,idle --rounds 1 --json /dev/null",
          ("build", "testbed", "integration"), binary=True, alone=True),
     *(step(f"demo-{network}", f"the demo on a {network} network", f"tools/lib/demo-test {network}",
-           ("testbed", "demo", "integration"), binary=True, beside=WAITS)
+           ("testbed", "demo", "integration"), binary=True, alone=True)
       for network in ("bridge", "ptp", "vxlan")),
     *(step(f"demo-{network}", f"the demo on a {network} network", f"tools/lib/demo-test {network}",
-           ("testbed", "ebpf", "demo", "integration"), binary=True, beside=WAITS)
+           ("testbed", "ebpf", "demo", "integration"), binary=True, alone=True)
       for network in ("ebpf-nat", "ebpf-peer", "ebpf-peer-macs")),
 )
 
