@@ -122,7 +122,7 @@ STEPS = (
     integration("tap", "edges that are captured inside their pods"),
     step("demo-tap", "the demo with edges that are captured inside their pods",
          "env PODWIRE_TAP=pod tools/lib/demo-test bridge", ("testbed", "demo", "integration"),
-         binary=True),
+         binary=True, alone=True),
     integration("doctor", "what the doctor finds", beside=WAITS),
     integration("http", "metrics, probes, and who wants to hurt them", beside=WAITS),
     integration("sensors", "twenty nodes that share four sensors, which come and go", beside=WAITS),
