@@ -270,7 +270,7 @@ extension Setting {
 
     package static let handover = Setting(
         "PODWIRE_HANDOVER", "--handover", .value("off"),
-        .text("NAME|off", "a name of 1 to 80 letters, digits and the characters . _ / -, or off"),
+        .text("NAME|off", "\(name), or off"),
         """
         name of the installation: an agent takes over from an older one of the same name on its node, \
         without a gap; or `off`
@@ -278,7 +278,7 @@ extension Setting {
 
     package static let revision = Setting(
         "PODWIRE_REVISION", "--revision", .unset("none"),
-        .text("NAME", "a name of 1 to 80 letters, digits and the characters . _ / -"),
+        .text("NAME", name),
         """
         name of this agent's version and settings, for probes where agents hand over: until this one \
         forwards, `/readyz?revision=NAME` is answered with 503
@@ -298,6 +298,7 @@ extension Setting {
         "\(range.lowerBound) to \(range.upperBound)"
     }
 
+    private static let name = "a name of 1 to 80 letters, digits and the characters . _ / -"
     private static let networks =
         "networks such as 10.244.0.0/16 or fd00:10:244::/56, comma-separated"
     private static let patterns =

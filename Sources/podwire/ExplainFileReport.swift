@@ -180,7 +180,7 @@ extension FileReport {
         let (strangers, ambiguous) = (explanation.strangerCount, explanation.ambiguousCount)
         let hasOthers = explanation.frameCount > strangers
         if let absence = absence(explanation, reader) { doubts.append(absence) }
-        if hasOthers, reader.isPodwires, file.source == .user, file.edge != nil {
+        if hasOthers, reader.isPodwires, file.hasNamedEdge {
             doubts.append(
                 """
                 the file is podwire's: unless it is of one edge (rpcap://AGENT/EDGE), all of it has been \

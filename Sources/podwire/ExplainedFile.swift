@@ -12,6 +12,9 @@ struct ExplainedFile {
     private(set) var source = Source.user
     private let edgeNames: Set<String>
 
+    /// Whether the user has said where the file was recorded.
+    var hasNamedEdge: Bool { edge != nil && source == .user }
+
     /// What says at which edge a file was recorded.
     enum Source {
         /// `--edge`.
@@ -55,7 +58,7 @@ struct ExplainedFile {
 
     /// Why there is nothing to explain in a file that has been read; nil if there is.
     func refusal(of reader: borrowing CaptureReader) -> String? {
-        guard source != .user || edge == nil, reader.isPodwires,
+        guard !hasNamedEdge, reader.isPodwires,
             !reader.interfaceNames.allSatisfy({ edgeNames.contains(Self.device($0)) })
         else { return nil }
         return """

@@ -206,7 +206,7 @@ class StaticTest(unittest.TestCase):
     def tearDownClass(cls):
         cls.bed.remove()
 
-    def check(self, *arguments, codes=(0,), words=(), **variables):
+    def check(self, *arguments, words=(), **variables):
         """A command fits windows of all widths, breaks no word that fits, and says the same in all."""
         for columns in WIDTHS:
             with self.subTest(command=arguments[0], columns=columns):
