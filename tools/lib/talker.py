@@ -97,7 +97,10 @@ def delay(queue, seconds):
 def client_socket(proto, address, source=0, seconds=TIMEOUT_SECONDS, own=""):
     client = socket.socket(family_of(address), STREAM if proto == "tcp" else DATAGRAM)
     client.settimeout(seconds)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if source:
+        # Several calls from this port may be open. It is not set for a port that the kernel chooses: of
+        # UDP, it would choose one that such another socket has, too, and one of both got all answers.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if source or own:
         client.bind((own, source))
     return client

@@ -15,7 +15,7 @@ import forwarding
 import unanswered
 from places import GATEWAYS, GUESTS, HOLDERS, NODES, OWNERS, PODS, Call, Ping, addresses, targets
 
-# Below all that the kernel chooses for a client, within that range, and above it.
+# Two below all that the kernel chooses for a client, and two that the test bed keeps it from choosing.
 FIXED_CLIENT_PORTS = (2000, 3000, 33000, 60100)
 CLIENT_PORTS = (0, *FIXED_CLIENT_PORTS)
 
