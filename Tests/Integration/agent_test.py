@@ -20,6 +20,7 @@ from support.agent import SERVER_OPENS, UDP, Agent, SensorSession
 from support.bed import GATEWAY, POD, Bed, Mark, UDPMark
 from support.commands import run
 from support.dissector import Recording
+from support.endpoint import Endpoint
 from support.namespace import (add_namespace, add_wire, ip_in, remove_namespaces, run_in,
                                socket_in)
 from support.program import PODWIRE
@@ -282,9 +283,16 @@ class AgentTest(unittest.TestCase):
         session = self.session(listener)
         session.start(self.bed)
         # Nobody reads the data connection, so everything between pod and sensor fills up.
+        endpoint = Endpoint(self.bed.node)
         with socket_in(self.bed.pod, kind=socket.SOCK_DGRAM) as sender:
-            for _ in range(2000):
-                sender.sendto(bytes(20_000), (GATEWAY, 9))
+            def is_full():
+                for _ in range(100):
+                    sender.sendto(bytes(20_000), (GATEWAY, 9))
+                forwarded, sent = (endpoint.fresh_metrics().sum(f"podwire_packets_{what}_total")
+                                   for what in ("forwarded", "sent"))
+                return forwarded - sent >= 100
+
+            wait_until(is_full, "nothing waits for the sensor")
         self.assertEqual(session.ask(STATISTICS)[0], 0x89, "control answers while data stalls")
         code, seconds = agent.stop()
         self.assertEqual(code, 0, agent.text())
@@ -477,7 +485,7 @@ class AgentTest(unittest.TestCase):
         folder = pathlib.Path("/etc/netns", self.bed.node)
         folder.mkdir(parents=True)
         self.addCleanup(shutil.rmtree, folder)
-        (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+        (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:30\n")
         silent = socket_in(self.bed.node, kind=socket.SOCK_DGRAM)
         self.addCleanup(silent.close)
         silent.bind(("127.0.0.1", 53))
@@ -487,7 +495,7 @@ class AgentTest(unittest.TestCase):
         self.assertIn(b"eda", silent.recv(512))
         code, seconds = agent.stop()
         self.assertEqual(code, 0)
-        self.assertLess(seconds, 1)
+        self.assertLess(seconds, STOP_SECONDS)
         self.assertNotIn("sensor not reached", agent.text())
 
     def test_a_niceness_that_is_not_allowed_is_named(self):

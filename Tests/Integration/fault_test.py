@@ -17,7 +17,7 @@ import time
 import unittest
 
 from support import frames
-from support.commands import make_certificate, run
+from support.commands import run
 from support.feed import PER_SECOND, FeedCase
 from support.namespace import mac_in, packet_socket_in, socket_in
 from support.scarcity import Scarcity
@@ -202,13 +202,6 @@ class SensorTest(FeedCase):
         raw.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         return (raw, mac_in(self.bed.name("node"), f"veth-pod{pod}"),
                 bytes.fromhex("020000000001"))
-
-    def certificate(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        certificate, key = f"{folder.name}/tls.crt", f"{folder.name}/tls.key"
-        make_certificate(key, certificate)
-        return certificate, key
 
     def test_tls_that_is_cut_in_the_middle(self):
         """By a sensor that is killed, by one that leaves without a word, and by a wire."""

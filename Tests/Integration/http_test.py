@@ -147,7 +147,8 @@ class FeedTest(FeedCase):
         prober.join()
         self.assertGreater(len(slowest), 10)
         self.assertEqual({status for _, status in slowest}, {200})
-        self.assertLess(max(slowest)[0], 3)
+        # A kubelet waits so long.
+        self.assertLess(max(slowest)[0], 5)
         self.assertLess(max(memory) - before[2], 8 << 20, memory)
         wait_until(lambda: self.agent.uses()[:2] == before[:2],
                    lambda: f"descriptors and threads: {before}, then {self.agent.uses()}")
@@ -224,7 +225,7 @@ class FeedTest(FeedCase):
         self.start()
         self.assertIn("alive", self.endpoint.await_page("/healthz", 200))
         with Stopped(self.agent.pid, "podwire-forward"):
-            text = self.endpoint.await_page("/healthz", 503, seconds=45)
+            text = self.endpoint.await_page("/healthz", 503)
             self.assertRegex(text, r"the forwarder of all sensors: no heartbeat for \d+ s")
             self.assertEqual(text.count("no heartbeat"), 1)
         self.endpoint.await_page("/healthz", 200)

@@ -241,7 +241,7 @@ class Manifests(unittest.TestCase):
         script = re.search(r"```sh\n(mkdir site\n.*?)kubectl diff", README, re.DOTALL)[1]
         with tempfile.TemporaryDirectory() as parent:
             shutil.copytree(FOLDER, f"{parent}/k8s", symlinks=True)
-            subprocess.run(["bash", "-ec", script], cwd=parent, check=True, timeout=10)
+            subprocess.run(["bash", "-ec", script], cwd=parent, check=True, timeout=60)
             [claim] = examples("Deployment")
             site = pathlib.Path(parent).resolve() / "site"
             (site / "claim.yaml").write_text(claim)

@@ -11,6 +11,7 @@ the agent for its counts ("statistics"), which it shows on standard output: rece
 """
 
 import os
+import select
 import socket
 import ssl
 import struct
@@ -118,12 +119,21 @@ class Pace:
                 self.changed.wait(0.02 if self.per_second else None)
 
 
+def has_ended(connection):
+    """Whether the peer has closed a connection that it sends nothing over."""
+    try:
+        return bool(select.select([connection], [], [], 0)[0]) and not connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
+
+
 class Sensor:
     def __init__(self, folder, form, certificate=None):
         self.folder, self.form = folder, form
         self.context = certificate and ssl.create_default_context(cafile=certificate)
-        self.pace, self.data, self.data_address = Pace(), None, None
-        self.last = self.session = None
+        # The last session, its number, and its data connection; over UDP each session's port and socket.
+        self.pace, self.session, self.last, self.data = Pace(), None, None, None
+        self.addresses, self.datagrams = {}, {}
 
     def run(self):
         threading.Thread(target=self.obey, daemon=True).start()
@@ -146,7 +156,7 @@ class Sensor:
             if words == ["close"]:
                 self.close()
             elif words == ["open"]:
-                self.open()
+                self.open(self.last)
             elif words == ["statistics"]:
                 print(*self.session.statistics(), flush=True)
             else:
@@ -155,18 +165,19 @@ class Sensor:
 
     def close(self):
         if self.form == "udp":
-            self.data.close()
+            self.datagrams[self.last].close()
         else:
             # That of a TLS socket would have the thread that reads go on with what is encrypted.
             socket.socket.shutdown(self.data, socket.SHUT_RDWR)
 
-    def open(self):
-        self.data = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.data.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
+    def open(self, number):
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagrams.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
         # Somebody who waits for a datagram would keep the port open.
-        self.data.settimeout(0.1)
-        self.data.bind(self.data_address)
-        self.data_address = self.data.getsockname()
+        datagrams.settimeout(0.1)
+        datagrams.bind(self.addresses[number])
+        self.addresses[number] = datagrams.getsockname()
+        self.datagrams[number] = datagrams
 
     def serve(self, control, number):
         self.last = number
@@ -182,9 +193,9 @@ class Sensor:
             session.ask(rpcap.LOGIN)
             session.ask(rpcap.open_device(b"any-eth"))
             if self.form == "udp":
-                self.data_address = address
-                self.open()
-                assert session.ask(rpcap.start(self.data_address[1], 6))[0] == 0x84
+                self.addresses[number] = address
+                self.open(number)
+                assert session.ask(rpcap.start(self.addresses[number][1], 6))[0] == 0x84
                 data = None
             else:
                 listener = self.listening(address)
@@ -195,29 +206,29 @@ class Sensor:
                 if self.context:
                     data = self.context.wrap_socket(data)
                 self.data = data
-            self.record(data, number)
+            self.record(data, number, control)
         except (OSError, EOFError) as error:
             print(f"session {number}: {error}", file=sys.stderr, flush=True)
         control.close()
 
-    def record(self, data, number):
+    def record(self, data, number, control):
         flags = socket.MSG_TRUNC if self.form == "discard" else 0
         with open(f"{self.folder}/{number}", "wb", buffering=0) as file:
             while True:
                 count = self.pace.wait()
                 try:
                     # With TLS there are no flags; with UDP the socket may be another one by now.
-                    piece = (data or self.data).recv(count, *([flags] if flags else []))
+                    piece = (data or self.datagrams[number]).recv(count, *([flags] if flags else []))
                 except OSError:
                     if data:
                         raise
-                    if number != self.last:
+                    # Over UDP only the control connection tells that a session is over.
+                    if has_ended(control):
+                        self.datagrams[number].close()
                         return
                     time.sleep(0.01)
                     continue
-                # Over UDP only the next session tells that this one is over; over TCP two agents of a
-                # node may have one each.
-                if not piece and data or not data and number != self.last:
+                if not piece and data:
                     return
                 if not flags:
                     file.write(PIECE.pack(time.time_ns(), len(piece)) + piece)
