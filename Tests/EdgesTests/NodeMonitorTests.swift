@@ -209,7 +209,9 @@ struct NodeMonitorTests {
                 """)
             let stop = try Event()
             let stopNumber = stop.fileDescriptor
+            let last = Mutex(monitor.node)
             let storm = try Thread {
+                defer { Event.raise(stopNumber) }
                 try? shell(
                     """
                     n=$(cat /tmp/nw-storm)
@@ -221,15 +223,23 @@ struct NodeMonitorTests {
                         done | ip -force -batch - 2>/dev/null
                     done
                     """)
-                _ = try? poll([(stopNumber, .readable)], milliseconds: 3000)
-                Event.raise(stopNumber)
+                let deadline = MonotonicTime.now + .seconds(60)
+                while MonotonicTime.now < deadline,
+                    let now = try? Node.read(EdgeSelection()),
+                    Self.names(last.withLock { $0 }) != Self.names(now)
+                {
+                    sleep(until: .now + .milliseconds(50))
+                }
             }
-            try monitor.run(until: stop.fileDescriptor) { _ in }
+            try monitor.run(until: stop.fileDescriptor) { node in last.withLock { $0 = node } }
             storm.join()
-            let names = Set(monitor.node.capturedVeths.map(\.link.name))
-            let now = try Node.read(EdgeSelection())
-            #expect(names == Set(now.capturedVeths.map(\.link.name)))
+            let names = Self.names(monitor.node)
+            #expect(names == Self.names(try Node.read(EdgeSelection())))
             #expect(names.count > 20 && status.resyncs.value > 0)
         }
+    }
+
+    private static func names(_ node: Node) -> Set<String> {
+        Set(node.capturedVeths.map(\.link.name))
     }
 }

@@ -19,6 +19,29 @@ struct CaptureCountersTests {
         #expect(total.matched == 10 && total.accounted == 6)
     }
 
+    @Test("give each request one fate in a session that comes later, or goes earlier, than others")
+    func requestsOfSome() {
+        let capture = CaptureCounters()
+        let (early, late) = (CaptureCounters(), CaptureCounters())
+        early.join(capture)
+        capture.frames.record(.held, 5)
+        capture.frames.record(.answered, 2)
+        late.join(capture)
+        capture.frames.record(.held)
+        capture.frames.record(.unanswered, 2)
+        early.leave(isEarly: true)
+        capture.frames.record(.leftToSender)
+        capture.frames.record(.answered)
+        func found(_ counters: CaptureCounters) -> [UInt64] {
+            [.held, .answered, .unanswered, .leftToSender, .undecided].map {
+                counters.counts.frames[$0 as RequestMetric]
+            }
+        }
+        #expect(found(capture) == [6, 3, 2, 1, 0])
+        #expect(found(late) == [4, 1, 2, 1, 0])
+        #expect(found(early) == [6, 2, 2, 0, 2])
+    }
+
     @Test("report packets over the limit as received and as dropped")
     func limited() {
         let counters = CaptureCounters()

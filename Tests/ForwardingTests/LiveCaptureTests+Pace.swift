@@ -60,17 +60,22 @@ extension LiveCaptureTests {
     @Test("sends what a slow ring holds when it ends, and ends soon")
     func endOfSlow() throws {
         try Self.onNode {
-            var connection = DataConnection.awaited
-            var pair = try Pair(&connection)
-            let capture = try Self.capture(to: connection, silenceTime: .milliseconds(100))
-            let sender = try PacketSender(on: try interfaceIndex("here"))
-            try Self.awaitSlowRings(1, of: capture)
-            try Self.send(0..<10, sender)
-            let begin = MonotonicTime.now
-            Self.finish(capture)
-            #expect(MonotonicTime.now - begin < .milliseconds(900))
-            #expect(try pair.packets(10).map(\.mark) == Array(0..<10))
-            #expect(capture.counters[.packetsAbandoned] == 0)
+            let endTime = try Self.shortestTime {
+                var connection = DataConnection.awaited
+                var pair = try Pair(&connection)
+                let capture = try Self.capture(to: connection, silenceTime: .milliseconds(100))
+                let sender = try PacketSender(on: try interfaceIndex("here"))
+                try Self.awaitSlowRings(1, of: capture)
+                try Self.send(0..<10, sender)
+                let begin = MonotonicTime.now
+                Self.finish(capture)
+                let time = MonotonicTime.now - begin
+                #expect(try pair.packets(10).map(\.mark) == Array(0..<10))
+                #expect(capture.counters[.packetsAbandoned] == 0)
+                return time
+            }
+            // The end of a capture has a second for what waits.
+            #expect(endTime < .milliseconds(900))
         }
     }
 }

@@ -201,7 +201,8 @@ extension LiveCaptureTests {
             }
             let begin = MonotonicTime.now
             Self.finish(capture)
-            #expect(.now - begin < .milliseconds(1500))
+            // Sending all of it would take more than a minute.
+            #expect(.now - begin < .seconds(20))
             #expect(capture.counters[.bytesAbandoned] > 1 << 20)
             #expect(capture.counters[.packetsAbandoned] > 100)
         }

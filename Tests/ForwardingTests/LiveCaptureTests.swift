@@ -30,8 +30,17 @@ struct LiveCaptureTests {
                 ip netns exec \(pod) sysctl -qw net.ipv6.conf.all.disable_ipv6=1
                 ip link set here up && ip -n \(pod) link set there up
                 """)
+            // What is sent before an end of the pair has its queue is lost, and nobody is told.
+            try awaitLinks()
             try body()
         }
+    }
+
+    /// The shortest of three times that something takes on a machine that may stall.
+    static func shortestTime(_ measure: () throws -> Duration) throws -> Duration {
+        var shortest = Duration.seconds(60)
+        for _ in 0..<3 { shortest = min(shortest, try measure()) }
+        return shortest
     }
 
     /// A capture of the node's end, whatever passes there.
@@ -138,18 +147,21 @@ struct LiveCaptureTests {
     @Test("whose client never comes ends at once, and goes on when its queue is full")
     func neverAttached() throws {
         try Self.onNode {
-            let capture = try Self.capture(to: .awaited, queueByteCountMax: 1 << 20)
-            try Self.send(2000, byteCount: 1500)
-            capture.count()
-            let begin = MonotonicTime.now
-            Self.finish(capture)
-            #expect(.now - begin < .milliseconds(500))
-            let counters = capture.counters
-            #expect(counters[.bytesAbandoned] > 500_000)
-            #expect(
-                counters[.packetsAbandoned]
-                    == counters[.packetsQueued])
-            #expect(counters.counts.frames[.abandoned] > 0)
+            let endTime = try Self.shortestTime {
+                let capture = try Self.capture(to: .awaited, queueByteCountMax: 1 << 20)
+                try Self.send(2000, byteCount: 1500)
+                capture.count()
+                let begin = MonotonicTime.now
+                Self.finish(capture)
+                let time = MonotonicTime.now - begin
+                let counters = capture.counters
+                #expect(counters[.bytesAbandoned] > 500_000)
+                #expect(counters[.packetsAbandoned] == counters[.packetsQueued])
+                #expect(counters.counts.frames[.abandoned] > 0)
+                return time
+            }
+            // The end of a capture waits for a second for a client that is there.
+            #expect(endTime < .milliseconds(500))
         }
     }
 

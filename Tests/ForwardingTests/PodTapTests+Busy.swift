@@ -23,6 +23,7 @@ extension PodTapTests {
                 for number in 0..<Self.busyCount { try? shell("ip netns del \(Self.name(number))") }
             }
             for number in 0..<Self.busyCount { try Self.addPod(number) }
+            try awaitLinks()
             let settings = try Settings(
                 options: [
                     .podNetworks: "10.244.0.0/16", .includedEdges: "busy*", .tap: "pod",

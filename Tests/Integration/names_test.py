@@ -94,6 +94,8 @@ class NamesTest(unittest.TestCase):
         self.addCleanup(client.close)
         client.ask(rpcap.LOGIN)
         _, count, payload = client.ask(rpcap.LIST)
+        # There are only so many places for clients that do not capture.
+        client.close()
         return sorted(text for _, text in rpcap.devices(count, payload)[1:])
 
     def names_in_metrics(self):
@@ -135,7 +137,9 @@ class NamesTest(unittest.TestCase):
             agent.await_text(f"pod=shop/web-{number}")
             lines = agent.lines(f"pod=shop/web-{number}")
             self.assertEqual(len(lines), 1, agent.text())
-            self.assertIn(f" info edge captured addresses=10.244.0.{10 + number} ", lines[0])
+            # On a machine that stalls the name comes after the edge.
+            self.assertRegex(lines[0], " info edge (captured|has a name) "
+                             rf"addresses=10\.244\.0\.{10 + number} ")
         # The next pod has the address, and with it what the one before has left behind.
         stale = {file.name: file.read_bytes() for file in self.results.iterdir()}
         self.remove("web-1", 11)

@@ -96,8 +96,10 @@ class OwnFeedTest(unittest.TestCase):
         speaker = socket_in(self.host, family, socket.SOCK_DGRAM)
         listener = socket_in(self.node, family, socket.SOCK_DGRAM)
         listener.bind(("", TALK_PORT))
+        listener.settimeout(PATIENCE_SECONDS)
         for _ in range(TALK_COUNT):
             speaker.sendto(b"hello", (address, TALK_PORT))
+            listener.recv(64)
         speaker.close()
         listener.close()
 

@@ -15,7 +15,7 @@ import unittest
 from support.cluster import Cluster, ClusterCase
 from support.commands import run
 from support.endpoint import Endpoint
-from support.frames import TCP, UDP
+from support.frames import SYN, TCP, UDP
 from support.namespace import command_in, run_in
 from support.packet_sizes import LargestPacket, devices_in, set_packet_size
 from support.waiting import PATIENCE_SECONDS
@@ -25,7 +25,6 @@ FILE_SIZE = 4 << 20
 # So much a second leaves the rings time to grow, also where others keep the processors busy.
 BYTES_PER_SECOND = 8 << 20
 DATAGRAM_PORT, DATAGRAM_COUNT, DATAGRAMS_AT_ONCE = 4433, 2000, 20
-SYN = 2
 # Above a client's port, so that the client's edge reports the connection.
 HIGH_PORT = 65000
 # What a block of a ring holds if nothing asks for more.

@@ -8,7 +8,7 @@ import Synchronization
 /// depends on the session; the rest it has from the capture's object since it joined that.
 package final class CaptureCounters: Sendable {
     /// All frames, by fate.
-    let frames = FrameCounters()
+    package let frames = FrameCounters()
     private let values: [64 of Atomic<UInt64>] = [64 of Atomic<UInt64>] { _ in Atomic(0) }
     private let unrepaired: [11 of Atomic<UInt64>] = [11 of Atomic<UInt64>] { _ in Atomic(0) }
     /// The frames of each edge that is captured now, by its interface's incarnation.
@@ -122,7 +122,7 @@ package final class CaptureCounters: Sendable {
 /// A session's part in a capture.
 extension CaptureCounters {
     /// Counts the capture's frames as the session's from now on.
-    func join(_ capture: CaptureCounters) {
+    package func join(_ capture: CaptureCounters) {
         let base = capture.counts
         membership.withLock { $0 = .joined(capture, base: base) }
     }
@@ -131,7 +131,7 @@ extension CaptureCounters {
     ///
     /// - Parameter isEarly: Whether the capture goes on without the session, which abandons the frames
     ///   that are still on their way.
-    func leave(isEarly: Bool) {
+    package func leave(isEarly: Bool) {
         for incarnation in edges.withLock({ Array($0.keys) }) {
             edgeMetrics.close(incarnation, in: self, isEarly: isEarly)
         }

@@ -21,7 +21,7 @@ package final class FrameCounters: Sendable {
     }
 
     /// Counts requests, whose frames have a fate like all others.
-    func record(_ metric: RequestMetric, _ count: Int = 1) {
+    package func record(_ metric: RequestMetric, _ count: Int = 1) {
         if count > 0 { requests[metric.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed) }
     }
 
@@ -64,7 +64,8 @@ package struct FrameCounts: Equatable, Sendable {
 
     /// The counts of a session that has joined a capture, from its own ones and the capture's.
     ///
-    /// What was on its way when the session joined has no fate until later, so it counts as matched.
+    /// What was on its way when the session joined has no fate until later, so it counts as matched, and
+    /// requests that waited count as held.
     ///
     /// - Parameters:
     ///   - own: The fates that each session decides.
@@ -79,12 +80,25 @@ package struct FrameCounts: Equatable, Sendable {
         for index in requests.indices {
             requests[index] += common.requests[index] - base.requests[index]
         }
+        requests[RequestMetric.held.rawValue] += base.waitingRequestCount
     }
 
     /// Gives the frames that are still on their way the fate of those that a capture has abandoned.
+    ///
+    /// The requests that wait are among them.
     mutating func abandonRest() {
         let accounted = accounted
         fates[Fate.abandoned.rawValue] += matched - accounted
+        requests[RequestMetric.undecided.rawValue] += waitingRequestCount
+    }
+
+    /// Requests that are held and have no fate yet.
+    ///
+    /// Fates are counted at once, and what is held at the end of a block, so it may be fewer meanwhile.
+    private var waitingRequestCount: UInt64 {
+        let fates = [RequestMetric.answered, .unanswered, .leftToSender, .undecided]
+            .reduce(0) { $0 + self[$1] }
+        return self[.held] - min(self[.held], fates)
     }
 
     package subscript(fate: Fate) -> UInt64 { fates[fate.rawValue] }

@@ -12,6 +12,8 @@ ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 EXTENSIONS = (0, 43, 44, 60)
 FRAGMENT = 44
 ECHO_TYPES = {ICMP: (8, 0), ICMPV6: (128, 129)}
+# TCP's flags, of a request for a connection.
+SYN = 2
 TIMESTAMPS_OPTION, END_OPTION, PADDING_OPTION = 8, 0, 1
 
 

@@ -77,6 +77,8 @@ class Session:
         self.control.settimeout(PATIENCE_SECONDS)
         self.data = None
         self.listener = None
+        # Those that have come: of one that was sent again there may be more.
+        self.marks = []
 
     def close(self):
         for thing in (self.control, self.data, self.listener):
@@ -147,8 +149,12 @@ class Session:
             again = time.monotonic() + 1
             while (rest := again - time.monotonic()) > 0 and self.has_data(rest):
                 item, frames = read()
+                if frames and all(any(earlier is not mark and earlier.is_in(frame)
+                                      for earlier in self.marks) for frame in frames):
+                    continue
                 found.append(item)
                 if any(map(mark.is_in, frames)):
+                    self.marks.append(mark)
                     return found
             assert time.monotonic() < deadline, f"no mark behind {found}"
 
