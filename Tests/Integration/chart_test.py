@@ -19,6 +19,7 @@ import kubernetes_validate
 import yaml
 
 from support import manifests
+from support.commands import TIMEOUT_SECONDS
 from support.manifests import FOLDER, README, build_site, clients, containers, environment, examples
 
 PODWIRE = os.environ["PODWIRE"]
@@ -171,7 +172,7 @@ def helm(client, command, values, *arguments):
         json.dump(values, file)
         file.flush()
         return subprocess.run([client, *command, CHART, "--values", file.name, *arguments],
-                              capture_output=True, text=True, timeout=120)
+                              capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
 
 
 def template(values, client=NEWEST, namespace="extrahop"):
@@ -221,7 +222,7 @@ def as_variable(value):
 
 def exit_code(variables):
     result = subprocess.run([*CONFINED, PODWIRE, "agent"], env=variables, capture_output=True, text=True,
-                            timeout=60)
+                            timeout=TIMEOUT_SECONDS)
     return result.returncode, result.stderr
 
 
@@ -246,7 +247,8 @@ class Objects(unittest.TestCase):
 
     def test_helm_3_and_4_are_asked(self):
         majors = {subprocess.run([client, "version", "--short"], capture_output=True, text=True,
-                                 check=True, timeout=60).stdout[:2] for client in HELMS}
+                                 check=True, timeout=TIMEOUT_SECONDS).stdout[:2]
+                  for client in HELMS}
         self.assertEqual(majors, {"v3", "v4"})
 
     def test_the_base(self):
@@ -516,7 +518,7 @@ class Chart(unittest.TestCase):
     def test_a_package_has_all_that_is_linked_to(self):
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([NEWEST, "package", CHART, "--destination", folder], check=True,
-                           capture_output=True, timeout=60)
+                           capture_output=True, timeout=TIMEOUT_SECONDS)
             [package] = pathlib.Path(folder).iterdir()
             subprocess.run(["tar", "--extract", "--file", package, "--directory", folder], check=True)
             alerts = pathlib.Path(folder, "podwire/files/alerts.yaml")
@@ -526,7 +528,7 @@ class Chart(unittest.TestCase):
 
     def test_the_versions_are_the_programs(self):
         version = subprocess.run([PODWIRE, "--version"], capture_output=True, text=True, check=True,
-                                 timeout=30).stdout.split()[1]
+                                 timeout=TIMEOUT_SECONDS).stdout.split()[1]
         chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
         self.assertEqual((chart["version"], chart["appVersion"]), (version, version))
 
@@ -563,7 +565,7 @@ class Chart(unittest.TestCase):
 class Schema(unittest.TestCase):
     def test_it_has_the_programs_settings(self):
         table = subprocess.run([PODWIRE, "reference", "settings"], capture_output=True, text=True,
-                               check=True, timeout=30).stdout
+                               check=True, timeout=TIMEOUT_SECONDS).stdout
         settings = set(re.findall(r"^\| `(\w+)` \| `--", table, re.MULTILINE))
         self.assertLess(ITS_OWN, settings)
         self.assertEqual(set(schema()["properties"]["settings"]["properties"]), settings - ITS_OWN)

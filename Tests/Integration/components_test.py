@@ -15,6 +15,7 @@ import unittest
 
 import yaml
 
+from support.commands import TIMEOUT_SECONDS
 from support.manifests import (
     FOLDER, README, build, build_site, containers, environment, example_patch, examples)
 
@@ -208,7 +209,7 @@ class Prometheus(unittest.TestCase):
 
     def check(self, *arguments):
         result = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True,
-                                timeout=60)
+                                timeout=TIMEOUT_SECONDS)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         return result
 

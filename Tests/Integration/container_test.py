@@ -18,7 +18,7 @@ from support.container import Bundle, Container, own_capabilities
 from support.endpoint import Endpoint
 from support.image import make_image
 from support.manifests import FOLDER, build, environment
-from support.namespace import command_in
+from support.namespace import await_listener, command_in
 from support.program import Program
 from support.waiting import PATIENCE_SECONDS
 from places import as_bytes
@@ -138,6 +138,7 @@ class ContainerTest(unittest.TestCase):
                        "--local=/test/", f"--host-record=sensor.site.test,{OUTSIDE}"))
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
+        await_listener(self.cluster.name("outside"), 53, "udp")
         return self.file("resolv.conf", f"search pods.test site.test\nnameserver {OUTSIDE}\n"
                                         "options ndots:5\n")
 

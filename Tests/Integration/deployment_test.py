@@ -82,20 +82,20 @@ class Deployment(unittest.TestCase):
             container = pod["spec"]["containers"][0]
             with self.subTest(folder=folder.name):
                 agent = self.start(pod, container)
-                agent.await_text("agent started")
+                self.check_probes(agent, container, "127.0.0.1")
                 self.assertNotIn("CAP_", agent.text())
-                self.check_probes(container, "127.0.0.1")
                 self.assertEqual(agent.stop(), 0)
 
     def test_nodes_can_have_ipv6_addresses(self):
         pod = build(FOLDER / "overlays/prometheus")["DaemonSet", "extrahop-rpcapd"]["spec"]["template"]
         container = pod["spec"]["containers"][0]
         agent = self.start(pod, container, **{"status.hostIP": "::1"})
-        agent.await_text("agent started")
-        self.check_probes(container, "[::1]")
+        self.check_probes(agent, container, "[::1]")
         self.assertEqual(agent.stop(), 0)
 
-    def check_probes(self, container, host):
+    def check_probes(self, agent, container, host):
+        agent.await_text("agent started")
+        agent.await_text("serving metrics and probes")
         for name, allowed in (("startupProbe", {200}), ("livenessProbe", {200}),
                               ("readinessProbe", {200, 503})):
             probe = container[name]["httpGet"]

@@ -17,8 +17,8 @@ import unittest
 
 from support import bypass, commands
 from support.commands import make_certificate, output
-from support.namespace import (add_namespace, add_wire, command_in, in_namespace, ip_in,
-                               listener_in, remove_namespaces, run_in)
+from support.namespace import (add_namespace, add_wire, await_listener, command_in, in_namespace,
+                               ip_in, listener_in, remove_namespaces, run_in)
 from support.packet_sizes import set_packet_size
 from support.program import PODWIRE, Program
 from support.scarcity import Scarcity
@@ -613,8 +613,7 @@ for address in {addresses}:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
-        wait_until(lambda: inside("node", "ss", "-Hltn", "sport = :9464"),
-                   "the stranger does not listen")
+        await_listener(name_of("node"), 9464)
         agent = self.agent()
         agent.await_text("cannot serve metrics and probes")
         self.assert_found(self.examine(), "http", "warning", "Address already in use",

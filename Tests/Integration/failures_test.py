@@ -16,7 +16,7 @@ import unittest
 from support.bed import Bed
 from support.commands import make_certificate, run
 from support.endpoint import Endpoint
-from support.namespace import run_in
+from support.namespace import await_listener
 from support.program import PODWIRE, Program
 from support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -63,11 +63,14 @@ class FailuresTest(unittest.TestCase):
             self.assertIn(part, lines[0])
 
     def await_tries(self, metric):
-        Endpoint(self.bed.node).await_metrics(lambda metrics: metrics.sum(metric) >= TRY_COUNT)
+        endpoint = Endpoint(self.bed.node)
+        # It may listen only after the first try.
+        endpoint.await_page("/healthz", 200)
+        endpoint.await_metrics(lambda metrics: metrics.sum(metric) >= TRY_COUNT)
 
     def agent_dials(self, collecting, agent, collector_parts, agent_parts, metric):
         collector = self.collect("--listen", "127.0.0.1:2003", *collecting)
-        wait_until(lambda: ":2003" in run_in(self.bed.node, "ss", "-Hltn").stdout, "nobody listens")
+        await_listener(self.bed.node, 2003)
         agent = self.program("agent", "--sensor", "127.0.0.1:2003", *agent)
         agent.await_text("sensor session ended")
         self.await_tries(metric)

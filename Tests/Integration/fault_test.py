@@ -94,7 +94,7 @@ class SensorTest(FeedCase):
     def check_slowed(self, reading):
         """A sensor that reads so for a while has one session all the time, and what it lost was
         counted."""
-        self.start(PODWIRE_QUEUE_MEMORY="1MiB", PODWIRE_RING_MEMORY="4MiB")
+        self.start(PODWIRE_QUEUE_MEMORY="1MiB")
         victim, other = self.sensors
         victim.say(reading)
         self.await_fate(victim, "dropped_by_queue", 5000)

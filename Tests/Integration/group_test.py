@@ -229,12 +229,20 @@ class SharedSegmentTest(GroupCase):
              + frames.ipv4(A1, A2, UDP, udp(45000, 53, mark))),
         ]
 
+    def greet(self):
+        """Has the pods send datagrams in both directions."""
+        for sender, receiver, *ends in (("a1", "a2", A1, A2), ("a2", "a1", A2, A1)):
+            for ports in ((45000, 53), (53, 45000)):
+                mark = self.mark(f"{sender} greets from {ports}")
+                self.inject(sender, self.mac(receiver), frames.IPV4, frames.ipv4(
+                    *ends, UDP, udp(*ports, mark)))
+
     def test_what_pods_of_two_nodes_send_each_other(self):
         self.begin()
         # Who talks IPv4 or IPv6 asks for neighbours first, and so is known.
         for name, address, other in (("a1", A1, A2), ("a2", A2, A1)):
             self.inject(name, b"\xff" * 6, frames.ARP, arp(1, self.mac(name), address, other))
-        time.sleep(0.2)
+        self.await_arrival(self.greet)
         for why, receiver, ethertype, payload in self.kinds():
             mark = self.mark(why)
             self.inject("a1", receiver, ethertype, payload(mark).ljust(46, b"\0"))

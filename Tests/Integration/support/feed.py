@@ -21,8 +21,8 @@ from support.sensor import SINK, Recording
 from support.waiting import PATIENCE_SECONDS, wait_until
 
 PER_SECOND = 20_000
-# A sensor that is not affected gets a packet so soon, also from a busy machine.
-DELAY_MAX = 3.0
+# A sensor that is not affected gets nearly all packets so soon; a busy machine may stop a while.
+DELAY_MAX = 1.0
 
 # Sends numbered packets of 60 bytes, so many a second, and shows how many there have been.
 SENDER = r"""
@@ -295,7 +295,8 @@ class FeedCase(unittest.TestCase):
         sessions = sensor.sessions()
         self.assertEqual(len(sessions), 1, self.agent.text()[-4000:])
         self.assertEqual(self.lost(sensor), 0, self.agent.text()[-4000:])
-        self.assertLess(max(sessions[0].delays), DELAY_MAX)
+        delays = sorted(sessions[0].delays)
+        self.assertLess(delays[int(len(delays) * 0.9)], DELAY_MAX)
 
     def lines(self, sensor, text):
         """What the log says of a sensor."""

@@ -12,6 +12,7 @@ import tempfile
 import yaml
 
 from support import ROOT
+from support.commands import TIMEOUT_SECONDS
 
 FOLDER = ROOT / "k8s"
 README = (FOLDER / "README.md").read_text()
@@ -30,7 +31,8 @@ def clients(name):
 
 
 def kubectl(*arguments, client=KUBECTL):
-    result = subprocess.run([client, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([client, *map(str, arguments)], capture_output=True, text=True,
+                            timeout=TIMEOUT_SECONDS)
     assert result.returncode == 0, f"kubectl {arguments}: {result.stderr}"
     assert "deprecated" not in result.stderr, result.stderr
     return result.stdout

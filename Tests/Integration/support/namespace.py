@@ -54,6 +54,12 @@ def listener_in(name, address, port, seconds=180):
     return listener
 
 
+def await_listener(name, port, kind="tcp"):
+    """Waits until somebody in a network namespace takes what comes to a port."""
+    wait_until(lambda: run_in(name, "ss", "-Hln", f"--{kind}", f"sport = :{port}").stdout,
+               f"nobody listens at {kind} port {port} of {name}")
+
+
 def packet_socket_in(name, device, ethertype=0):
     """A raw packet socket that is bound to a device of a network namespace. It gets frames of this
     EtherType, or none."""
