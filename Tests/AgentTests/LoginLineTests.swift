@@ -24,7 +24,7 @@ struct LoginLineTests {
         func answer(_ address: String) throws -> String {
             switch try join(address) {
             case .joined: "joined"
-            case .barred: "barred"
+            case .barred(let wait): "barred for \(wait)"
             case .crowded: "crowded"
             }
         }
@@ -47,7 +47,7 @@ struct LoginLineTests {
         let new = try line.enter("192.0.2.1")
         #expect(!line.begin(old) && line.begin(new))
         // It is counted as wrong until it is found to be right.
-        #expect(try line.answer("192.0.2.1") == "barred")
+        #expect(try line.answer("192.0.2.1") == "barred for 1.0 seconds")
         #expect(line.check(new, isRight: true))
         #expect(try line.answer("192.0.2.1") == "joined")
     }
@@ -87,7 +87,8 @@ struct LoginLineTests {
             let address = "2001:db8::1:\(number)"
             #expect(line.check(try line.enter(address), isRight: false))
         }
-        #expect(try line.answer("2001:db8::4") == "barred")
+        let wait = LoginThrottle.networkTryInterval
+        #expect(try line.answer("2001:db8::4") == "barred for \(wait)")
         for number in 1...LoginLine.countMax { _ = try line.enter("192.0.2.\(number)") }
         #expect(try line.answer("192.0.2.98") == "crowded")
         for known in ["2001:db8::3", "192.0.2.99"] {

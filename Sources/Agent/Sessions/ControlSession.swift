@@ -328,12 +328,13 @@ extension ControlSession {
         switch action {
         case .send(let bytes): output += bytes
         case .checkPassword(let user, let password):
-            let outcome = context.verify(user, password, from: channel.peer.address)
+            let verdict = context.verify(user, password, from: channel.peer.address)
+            let outcome = verdict.outcome
             if outcome != .right { context.status.loginsRefused.add(outcome) }
             loginLogger.info(
                 "\(outcome.text)",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
-            if let refusal = outcome.refusal {
+            if let refusal = verdict.refusal {
                 session.passwordNotChecked(refusal, now: .now)
             } else {
                 session.passwordChecked(isRight: outcome == .right, now: .now)

@@ -25,17 +25,28 @@ final class LoginGuard: Sendable {
     /// refused untried.
     func verify(
         user: [UInt8], password: [UInt8], from address: IPAddress, now: MonotonicTime
-    ) -> LoginOutcome {
+    ) -> Verdict {
         let login: LoginLine.Login
         switch line.withLock({ $0.join(address, now: now) }) {
         case .joined(let joined): login = joined
-        case .barred: return .untried
-        case .crowded: return .crowded
+        case .barred(let wait): return Verdict(outcome: .untried, wait: wait)
+        case .crowded: return Verdict(outcome: .crowded)
         }
-        if login.isKnown {
-            return checkingKnown.withLock { _ in check(login, user, password) }
-        }
-        return checkingOthers.withLock { _ in check(login, user, password) }
+        let outcome =
+            login.isKnown
+            ? checkingKnown.withLock { _ in check(login, user, password) }
+            : checkingOthers.withLock { _ in check(login, user, password) }
+        return Verdict(outcome: outcome)
+    }
+
+    /// What has become of a login, and what its client is told.
+    struct Verdict {
+        let outcome: LoginOutcome
+        /// The time until the client's logins are looked at again, if this one was not.
+        var wait = Duration.zero
+
+        /// The text for a client whose password was not looked at; nil if it was.
+        var refusal: String? { outcome.refusal(until: wait) }
     }
 
     /// Checks a login whose turn has come.
@@ -62,13 +73,13 @@ extension LoginOutcome {
     }
 
     /// The text for a client whose password was not looked at; nil if it was.
-    var refusal: String? {
+    fileprivate func refusal(until wait: Duration) -> String? {
         switch self {
         case .right, .wrong: nil
         case .untried:
             """
             the password was not tried: there were wrong ones from this address or its IPv6 /64, or \
-            another one is being checked; try again in a minute
+            another one is being checked; try again in \((Int(wait.waitMilliseconds) + 999) / 1000) s
             """
         case .crowded: "the password was not tried: too many logins at once, try again"
         case .replaced:

@@ -32,8 +32,8 @@ package struct LoginLine: Sendable {
     package enum Answer: Sendable {
         /// It waits for its turn; then comes `begin`.
         case joined(Login)
-        /// Its address, or its network, has to wait.
-        case barred
+        /// Its address, or its network, has to wait for this duration.
+        case barred(Duration)
         /// Too many logins wait.
         case crowded
     }
@@ -53,7 +53,8 @@ package struct LoginLine: Sendable {
             // The newer one is counted already.
             remove(old)
         } else {
-            guard !throttle.isBarred(address, isKnown: isKnown, now: now) else { return .barred }
+            let wait = throttle.wait(of: address, isKnown: isKnown, now: now)
+            guard wait <= .zero else { return .barred(wait) }
             if rivals.count >= Self.countMax {
                 let index = source.rival(
                     among: rivals.map(\.source), mayGo: { !rivals[$0].isBegun }, excess: 2)

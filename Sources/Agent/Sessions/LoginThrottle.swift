@@ -39,11 +39,19 @@ package struct LoginThrottle: Sendable {
     ///
     /// A known address has to wait for its own wrong logins only.
     package func isBarred(_ address: IPAddress, isKnown: Bool = false, now: MonotonicTime) -> Bool {
-        if let entry = entries[address], now < entry.barredUntil { return true }
+        wait(of: address, isKnown: isKnown, now: now) > .zero
+    }
+
+    /// The time until logins from an address are no longer refused; zero if they are not now.
+    package func wait(
+        of address: IPAddress, isKnown: Bool = false, now: MonotonicTime
+    ) -> Duration {
+        let ownWait = max(.zero, (entries[address]?.barredUntil ?? now) - now)
         guard !isKnown, let network = Self.sharedNetwork(of: address),
             let time = restoredAt[network]
-        else { return false }
-        return time - now > Self.networkTryInterval * (Self.networkTryCountMax - 1)
+        else { return ownWait }
+        return max(
+            ownWait, time - now - Self.networkTryInterval * (Self.networkTryCountMax - 1))
     }
 
     /// The network that an address shares with others; nil for IPv4.

@@ -90,10 +90,11 @@ final class SessionContext: Sendable {
     /// Takes a tenth of a second, and as long again for each of the few others that may wait.
     func verify(
         _ user: [UInt8], _ password: [UInt8], from address: IPAddress
-    ) -> LoginOutcome {
+    ) -> LoginGuard.Verdict {
         defer { logReloadEvents() }
         return loginGuard?.verify(
-            user: user, password: password, from: address, now: .now) ?? .wrong
+            user: user, password: password, from: address, now: .now)
+            ?? LoginGuard.Verdict(outcome: .wrong)
     }
 
     /// Why a sensor is left that is there.
