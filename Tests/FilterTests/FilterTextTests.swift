@@ -289,7 +289,7 @@ struct FilterTextTests {
                 """)
         #expect(
             error.line(in: text)
-                == "line 3: 'prot' is no word of the language; did you mean 'port'?, at 'prot 53 or'"
+                == "line 3: 'prot' is no word of the language; did you mean 'port'? (at 'prot 53 or')"
         )
         let open = "tcp and\nnot\n\n"
         let end = try #require(throws: FilterError.self) { try FilterExpression(open) }

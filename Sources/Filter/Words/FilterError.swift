@@ -43,7 +43,7 @@ package struct FilterError: Error, Equatable, CustomStringConvertible {
             """
     }
 
-    /// The reason and the place in one line: `"'tpc' is no word …, at 'tpc port 80'"`.
+    /// The reason and the place in one line: `"'tpc' is no word …; did you mean 'tcp'? (at 'tpc port 80')"`.
     ///
     /// - Parameter text: The text that was refused.
     /// - Returns: The line; it begins with the number of the text's line if that has several.
@@ -54,7 +54,7 @@ package struct FilterError: Error, Equatable, CustomStringConvertible {
         guard start < place.line.upperBound else { return place.prefix + reason }
         let rest = bytes[start..<min(place.line.upperBound, start + Self.contextMax)]
         let dots = start + rest.count < place.line.upperBound ? "..." : ""
-        return "\(place.prefix)\(reason), at '\(Self.printable(rest))\(dots)'"
+        return "\(place.prefix)\(reason) (at '\(Self.printable(rest))\(dots)')"
     }
 
     /// A part of a text as a reason can repeat it: without signs that cannot be shown, and cut.
