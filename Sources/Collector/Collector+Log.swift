@@ -50,6 +50,17 @@ extension Collector {
         link.source == nil && now - link.connectedAt < Self.fullLogTime ? doorLogger : logger
     }
 
+    /// Adds what to do to a line, if few others have said so.
+    ///
+    /// Lines that are not logged, but at level debug, have it always.
+    private func add(
+        _ remedy: String?, to values: inout Logger.Metadata, isLogged: Bool = true,
+        _ now: MonotonicTime
+    ) {
+        guard let remedy, !isLogged || remedies.admit(remedy, now: now) else { return }
+        values["remedy"] = "\(remedy)"
+    }
+
     /// Logs that an agent cannot be reached.
     func warn(
         _ dialer: SourceDialer, _ reason: String, _ remedy: String?, _ now: MonotonicTime
@@ -57,7 +68,7 @@ extension Collector {
         let news = dialer.lines.recordUnreached(reason, now: now)
         var values = news ?? ["reason": "\(reason)"]
         values["agent"] = "\(dialer.source)"
-        if let remedy { values["remedy"] = "\(remedy)" }
+        add(remedy, to: &values, isLogged: news != nil, now)
         view.log(news == nil ? .debug : .warning, "agent not reached", values, logger)
     }
 
@@ -68,9 +79,7 @@ extension Collector {
         let counts = dialer.lines.recordFailure(error.text, since: now, now: now)
         guard var values = counts else { return }
         values["agent"] = "\(dialer.source)"
-        if let remedy = Remedy.text(for: error, of: dialer.source) {
-            values["remedy"] = "\(remedy)"
-        }
+        add(Remedy.text(for: error, of: dialer.source), to: &values, now)
         view.warn("cannot capture from agent", values, logger)
     }
 
@@ -82,9 +91,7 @@ extension Collector {
         }
         guard var values = counts else { return }
         values["agent"] = "\(peer)"
-        if let remedy = failure.flatMap({ Remedy.text(for: $0, of: nil) }) {
-            values["remedy"] = "\(remedy)"
-        }
+        add(failure.flatMap { Remedy.text(for: $0, of: nil) }, to: &values, now)
         view.warn("cannot capture from agent", values, doorLogger)
     }
 
@@ -174,7 +181,7 @@ extension Collector {
         }
         let counts = recordFailure(of: link, reason, now)
         if let counts { values.merge(counts) { $1 } }
-        if let remedy = link.remedy { values["remedy"] = "\(remedy)" }
+        add(link.remedy, to: &values, isLogged: counts != nil, now)
         let level: Logger.Level = isCaptured ? .info : .warning
         view.log(counts == nil ? .debug : level, text, values, logger(of: link, now))
     }

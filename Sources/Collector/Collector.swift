@@ -40,6 +40,7 @@ package final class Collector {
     let dialers: [SourceDialer]
     /// The throttles of lines about agents that dial, by their addresses.
     var agentLines = PeerLogTable()
+    var remedies = RemedyThrottle()
     /// Whether the captures are being ended.
     var isStopping = false
     /// The throttle of the line that says that no agent can be accepted.
@@ -134,6 +135,8 @@ package final class Collector {
     ///
     /// - Returns: Why it stops.
     private func serve(_ showNumbers: (Collector) -> Void) throws(SystemError) -> String {
+        // What is said of the end may be no line of the log.
+        defer { view.makePlace() }
         var nextTick = MonotonicTime.now + Self.tickInterval
         while true {
             let deadlines = dialers.compactMap(\.deadline) + [merge.deadline].compactMap(\.self)
