@@ -45,14 +45,16 @@ struct AgentTable {
         }
     }
 
-    /// The columns; what agents have dropped is missed most where there is some.
+    /// The columns; what was dropped or lost is missed most where there is some.
     private var columns: [Table.Column] {
-        let hasDropped = rows.contains { $0.counts.map { $0.droppedCount > 0 } ?? false }
+        let counts = rows.compactMap(\.counts)
+        let hasDropped = counts.contains { $0.droppedCount > 0 }
+        let hasLost = counts.contains { $0.lostPacketCount > 0 || $0.lostDatagramCount > 0 }
         return [
             .name("AGENT"), .name("DEVICE", rank: 3, widthMin: 12), .text("STATE", widthMin: 24),
-            .number("PACKETS", rank: 7), .number("PACKETS/S", rank: 6),
-            .number("BYTES/S", rank: 2), .number("DROPPED", rank: hasDropped ? 8 : 5),
-            .number("LOST", rank: 4), .number("SINCE", rank: 1),
+            .number("PACKETS", rank: 7), .number("PACKETS/S", rank: 4),
+            .number("BYTES/S", rank: 2), .number("DROPPED", rank: hasDropped ? 9 : 6),
+            .number("LOST", rank: hasLost ? 8 : 5), .number("SINCE", rank: 1),
         ]
     }
 
