@@ -40,7 +40,7 @@ struct CollectCommand: ParsableCommand {
 
             Exit code 0 also if the program that reads --output - goes away. 64: an option cannot be \
             understood, or --output - is a terminal. 69: no agent of --from could be captured \
-            from or listed. 71: the system refused something, such as a file or a port.
+            from, or with --list one could not be listed. 71: the system refused something, such as a file or a port.
             """)
 
     @Argument(
@@ -212,7 +212,7 @@ struct CollectCommand: ParsableCommand {
 
     func run() throws {
         let settings = try readingSettings(for: "collect") { try Settings(self, readsFiles: true) }
-        Signals.block([SIGUSR1, SIGWINCH] + Signals.hangup)
+        Signals.block([SIGUSR1] + Signals.ofTerminal)
         if list { return try showDevices(settings) }
         let log = try agents.log.open(for: "collect", isQuiet: settings.running.isQuiet)
         log.warnOfUnknownVariables()

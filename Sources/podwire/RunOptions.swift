@@ -15,7 +15,7 @@ struct RunOptions: ParsableArguments {
     @Flag(
         help: """
             Print warnings and errors only: no live table, no summaries. The numbers of --json and \
-            of SIGUSR1 are printed.
+            of SIGUSR1 are printed, and the last table of `podwire top`.
             """)
     var quiet = false
 
