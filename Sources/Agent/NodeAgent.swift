@@ -21,6 +21,8 @@ package final class NodeAgent: Sendable {
     private let logger: Logger
     /// How this agent takes over from another one, and hands over; nil if it does not.
     private let handover = Mutex<Handover?>(nil)
+    /// Raised to have the summary logged now.
+    private let summaryWish: Event
     /// Whether the log has the warning that pods lie outside the pod networks.
     private let hasWarned = Mutex(false)
 
@@ -41,6 +43,7 @@ package final class NodeAgent: Sendable {
             status: status.node)
         let node = watch.node
         self.watch = TransferBox(watch)
+        summaryWish = try Event()
         finished = try Mailbox(countMax: settings.sensors.count + 1)
         self.logger = logger
         let tracking = Tracking(isNeeded: settings.tracksConnections)
@@ -235,12 +238,23 @@ package final class NodeAgent: Sendable {
     /// Logs the summary when it is due, until the agent is to stop.
     private func summarize() {
         var summary = Summary(state, now: .now)
-        while !context.stop.wait(for: summary.deadline - .now) {
-            if let metadata = summary.next(state, now: .now) {
+        while true {
+            let ready = try? poll(
+                [
+                    (context.stop.fileDescriptor, .readable),
+                    (summaryWish.fileDescriptor, .readable),
+                ], until: summary.deadline)
+            guard let ready, ready[0].isEmpty else { return }
+            let isAsked = !ready[1].isEmpty
+            if isAsked { summaryWish.lower() }
+            if let metadata = summary.next(state, isAsked: isAsked, now: .now) {
                 logger.info("summary", metadata: metadata)
             }
         }
     }
+
+    /// Has the summary logged now; from any thread.
+    package func askForSummary() { summaryWish.raise() }
 
     private var state: Summary.State {
         let node = context.feed.node

@@ -23,7 +23,12 @@ extension Collector {
             view.makePlace()
             showNumbers(self)
         }
-        if asked.contains(.redraw) { view.redraw() }
+        if asked.contains(.hold) { view.hold() }
+        if asked.contains(.redraw) { view.resume() }
+        if asked.contains(.leave) {
+            view.leave()
+            requests.confirmLeave()
+        }
         if asked.contains(.newFile) { try rotateIfDue(now, isAsked: true) }
         return asked.contains(.stop) ? "it was asked to" : nil
     }

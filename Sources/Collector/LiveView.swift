@@ -39,8 +39,20 @@ package final class LiveView {
         self.isQuiet = isQuiet
     }
 
+    /// Takes the table away while the size of the window changes.
+    func hold() { screen?.hold() }
+
     /// Draws the last table anew, for a window of another size.
-    func redraw() {
+    func resume() {
+        screen?.resume()
+        redraw()
+    }
+
+    /// Leaves the table where it is, for lines of another program to follow it.
+    func leave() { screen?.leave() }
+
+    /// Draws the last table anew.
+    private func redraw() {
         guard let screen, let drawing else { return }
         self.screen?.show(drawing(screen.window))
     }

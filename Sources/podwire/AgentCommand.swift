@@ -32,7 +32,8 @@ struct AgentCommand: ParsableCommand {
             and to follow calls to services. It runs until SIGTERM or SIGINT. Then it forwards what \
             it has captured, for at most a second, and exits with code 0. It does not forward SYNs \
             and pings between pods that still wait for their answers, and fragments that wait for \
-            the first of their datagram: they count as abandoned.
+            the first of their datagram: they count as abandoned. SIGUSR1 has it log its summary at \
+            once.
 
             Exit code 64: a setting cannot be understood. 71: the system refuses something, such as \
             a port. 77: a capability is missing.
@@ -42,7 +43,7 @@ struct AgentCommand: ParsableCommand {
 
     func run() throws {
         var settings = try options.readSettings(for: "agent")
-        Signals.block([SIGHUP])
+        Signals.block([SIGHUP, SIGUSR1])
         let rights = Rights(giveUpFor: settings)
         let log = try ProgramLog(of: "agent", settings.log)
         defer { log.flush() }
@@ -60,6 +61,7 @@ struct AgentCommand: ParsableCommand {
             rights.log(to: logger)
             try Signals.onEnd(secondsMax: agent.endSecondsMax, orElse: log.fail) { agent.stop() }
             try Signals.on(SIGHUP) { agent.reload() }
+            try Signals.on(SIGUSR1) { agent.askForSummary() }
             try agent.run()
             logger.info("agent stopped")
         } catch {

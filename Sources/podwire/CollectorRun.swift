@@ -46,7 +46,12 @@ func collect(
         let requests = try CollectorRequests()
         try Signals.onEnd(secondsMax: endSecondsMax) { requests.ask(for: .stop) }
         try Signals.on(SIGUSR1) { requests.ask(for: .numbers) }
-        try Signals.on(SIGWINCH) { requests.ask(for: .redraw) }
+        try Signals.onResize(
+            begin: { requests.ask(for: .hold) }, end: { requests.ask(for: .redraw) })
+        try Signals.onSuspension {
+            requests.leaveTerminal()
+            log.flush()
+        }
         if !hangup.isEmpty {
             let terminal = ControllingTerminal()
             let rotates = outputs.recording?.rotates ?? false

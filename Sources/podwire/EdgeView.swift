@@ -46,8 +46,28 @@ final class EdgeView: Sendable {
         }
     }
 
+    /// Has lines of somebody else written above the list.
+    func write(_ lines: () -> Void) {
+        state.withLock { state in
+            state.screen?.erase()
+            lines()
+            Self.draw(&state)
+        }
+    }
+
+    /// Takes the list away while the size of the window changes.
+    func hold() { state.withLock { $0.screen?.hold() } }
+
     /// Draws the last list anew, for a window of another size.
-    func redraw() { state.withLock { Self.draw(&$0) } }
+    func resume() {
+        state.withLock { state in
+            state.screen?.resume()
+            Self.draw(&state)
+        }
+    }
+
+    /// Leaves the list where it is, for lines of another program to follow it.
+    func leave() { state.withLock { $0.screen?.leave() } }
 
     private static func draw(_ state: inout State) {
         guard let window = state.screen?.window, let report = state.report else { return }

@@ -82,14 +82,18 @@ struct EdgesCommand: ParsableCommand {
     private func follow(_ settings: EdgeListSettings) throws(SystemError) {
         let selection = settings.selection
         let hangup = Signals.hangup
-        Signals.block([SIGWINCH] + hangup)
+        Signals.block(Signals.ofTerminal)
         if !hangup.isEmpty { try Signals.endOnHangup() }
         let view = EdgeView(display, asJSON: json, selection.podNetworks)
-        try Signals.on(SIGWINCH) { view.redraw() }
+        try Signals.onResize(begin: { view.hold() }, end: { view.resume() })
+        try Signals.onSuspension { view.leave() }
+        defer { view.leave() }
         let stop = try Signals.endEvent(secondsMax: 2)
         let stopNumber = stop.fileDescriptor
         let logger = Logger(label: "podwire") { _ in
-            LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
+            LineLogHandler(level: .warning) { line in
+                view.write { writeToStandardError(line(0)) }
+            }
         }
         var monitor = try NodeMonitor(
             selection, namesIn: settings.nameFolder, taps: settings.taps, logger: logger)

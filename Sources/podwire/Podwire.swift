@@ -25,6 +25,7 @@ struct Podwire: ParsableCommand {
         endIfCommandIsUnknown(Array(CommandLine.arguments.dropFirst()))
         // A reader that goes away is no reason to die by a signal.
         _ = signal(SIGPIPE, SIG_IGN)
+        Signals.ignoreUserSignals()
         do {
             var command = try parseAsRoot()
             try command.run()

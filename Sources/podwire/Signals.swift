@@ -14,18 +14,34 @@ enum Signals {
         for number in others { unsafe _ = sigaddset(&set, number) }
         // Safety: `set` is a plain value of this frame, and the call reads it.
         unsafe _ = pthread_sigmask(SIG_BLOCK, &set, nil)
+        // What is ignored cannot be waited for.
+        if others.contains(SIGUSR1) { _ = signal(SIGUSR1, SIG_DFL) }
         _ = signal(SIGPIPE, SIG_IGN)
         _ = signal(SIGXFSZ, SIG_IGN)
     }
 
+    /// Ignores the signals that end a program that knows nothing of them, but would not end one that does.
+    ///
+    /// People send SIGUSR1 to a collector for its numbers, and `pidof podwire` finds the agent beside it, too.
+    static func ignoreUserSignals() {
+        for number in [SIGUSR1, SIGUSR2] { _ = signal(number, SIG_IGN) }
+    }
+
     /// SIGHUP, unless it is ignored, as nohup(1) has it: then it must not be waited for either.
-    static var hangup: [CInt] {
+    static var hangup: [CInt] { isIgnored(SIGHUP) ? [] : [SIGHUP] }
+
+    /// The signals of a terminal to a program that shows something on it.
+    static var ofTerminal: [CInt] {
+        [SIGWINCH] + hangup + (isIgnored(SIGTSTP) ? [] : [SIGTSTP])
+    }
+
+    private static func isIgnored(_ signal: CInt) -> Bool {
         var action = sigaction()
         // Safety: the call writes one `sigaction`, and its handler is compared, not called.
-        unsafe _ = sigaction(SIGHUP, nil, &action)
+        unsafe _ = sigaction(signal, nil, &action)
         let handler = unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
         let ignored = unsafe unsafeBitCast(SIG_IGN, to: Int.self)
-        return handler == ignored ? [] : [SIGHUP]
+        return handler == ignored
     }
 
     /// Calls `body` at SIGTERM or SIGINT, and ends the program if that does not end by itself.
@@ -55,13 +71,40 @@ enum Signals {
         _ signal: CInt, _ body: @escaping @Sendable () -> Void
     ) throws(SystemError) {
         try Thread {
-            var set = sigset_t()
+            var set = signalSet(of: [signal])
             var number: CInt = 0
-            // Safety: all are plain values of this frame.
-            unsafe _ = sigemptyset(&set)
-            unsafe _ = sigaddset(&set, signal)
+            // Safety: both are plain values of this frame.
             while unsafe sigwait(&set, &number) == 0 { body() }
         }.detach()
+    }
+
+    /// Calls `begin` when the size of the terminal's window begins to change, and `end` when it has not
+    /// changed for a while.
+    static func onResize(
+        begin: @escaping @Sendable () -> Void, end: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
+        try on(SIGWINCH) {
+            begin()
+            var set = signalSet(of: [SIGWINCH])
+            var pause = timespec(tv_sec: 0, tv_nsec: resizePauseNanoseconds)
+            // Safety: all are plain values of this frame.
+            while unsafe sigtimedwait(&set, nil, &pause) == SIGWINCH {}
+            end()
+        }
+    }
+
+    /// Calls `body` before the terminal's Ctrl-Z stops the program, unless that is ignored.
+    static func onSuspension(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        guard !isIgnored(SIGTSTP) else { return }
+        try on(SIGTSTP) {
+            body()
+            // The kernel does what it would have done: it does not stop a program that nobody could continue.
+            var set = signalSet(of: [SIGTSTP])
+            kill(getpid(), SIGTSTP)
+            // Safety: the calls read a plain value of this frame.
+            unsafe _ = pthread_sigmask(SIG_UNBLOCK, &set, nil)
+            unsafe _ = pthread_sigmask(SIG_BLOCK, &set, nil)
+        }
     }
 
     /// Has SIGHUP end the program as SIGTERM does, where it has been blocked.
@@ -84,13 +127,18 @@ enum Signals {
     }
 
     private static let farewellMicroseconds: UInt32 = 100_000
+    /// The pause after which a window that is dragged has its size: tmux tells a new one each 250 ms.
+    ///
+    /// What is drawn in the wrong size meanwhile may be broken anew, and pushed out of the window.
+    private static let resizePauseNanoseconds = 600_000_000
 
-    private static var endingSignals: sigset_t {
+    private static var endingSignals: sigset_t { signalSet(of: [SIGTERM, SIGINT]) }
+
+    private static func signalSet(of signals: [CInt]) -> sigset_t {
         var set = sigset_t()
         // Safety: the calls write into `set` only.
         unsafe _ = sigemptyset(&set)
-        unsafe _ = sigaddset(&set, SIGTERM)
-        unsafe _ = sigaddset(&set, SIGINT)
+        for number in signals { unsafe _ = sigaddset(&set, number) }
         return set
     }
 }

@@ -118,7 +118,7 @@ struct TopCommand: ParsableCommand {
 
     private func watch() throws {
         let settings = try readingSettings(for: "top") { try self.settings(readsFiles: true) }
-        Signals.block([SIGUSR1, SIGWINCH] + Signals.hangup)
+        Signals.block([SIGUSR1] + Signals.ofTerminal)
         var outputs = OutputOptions()
         outputs.orderWindow = settings.orderWindow
         outputs.flows = FlowOptions(

@@ -48,6 +48,20 @@ struct SummaryTests {
         #expect(summary.next(state(edgeCount: 3), now: after(minutes: 42)) == nil)
     }
 
+    @Test("comes when it is asked for, and a minute later again")
+    func asked() {
+        var summary = Summary(state(), now: .zero)
+        let second = { MonotonicTime.zero + .seconds($0) }
+        let idle = summary.next(state(), isAsked: true, now: second(10))
+        #expect(number("seconds", idle) == 10 && number("packets", idle) == 0)
+        let busy = summary.next(state(packetCount: 7), isAsked: true, now: second(20))
+        #expect(number("seconds", busy) == 10 && number("packets", busy) == 7)
+        #expect(summary.deadline == second(80))
+        #expect(summary.next(state(packetCount: 9), now: second(60)) == nil)
+        let later = summary.next(state(packetCount: 9), now: second(80))
+        #expect(number("seconds", later) == 60 && number("packets", later) == 2)
+    }
+
     @Test("comes once after a long sleep")
     func sleep() {
         var summary = Summary(state(), now: .zero)

@@ -23,7 +23,7 @@ from support.dissector import Recording
 from support.endpoint import Endpoint
 from support.namespace import (add_namespace, add_wire, ip_in, remove_namespaces, run_in,
                                socket_in)
-from support.program import PODWIRE
+from support.program import PODWIRE, Program
 from support.rpcap import CLOSE, END, KEEP_ALL, KEEP_UDP, LIST, LOGIN, STATISTICS
 from support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -700,6 +700,53 @@ class AgentTest(unittest.TestCase):
         agent.await_text("capture ended")
         self.assertRegex(agent.text(), r"datagrams_refused=[1-9]")
         self.assertNotIn("abandoned_bytes", agent.text())
+
+
+class UserSignalsTest(unittest.TestCase):
+    """SIGUSR1 and SIGUSR2, which end a program that does not know of them."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.bed = Bed("us")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.bed.remove()
+
+    def survive(self, program):
+        """Sends both to a program that is at work, and ends it: it has not died of them."""
+        self.addCleanup(program.kill)
+        for number in (signal.SIGUSR2, signal.SIGUSR1):
+            program.process.send_signal(number)
+
+    def test_an_agent_logs_its_summary(self):
+        agent = Agent(self.bed)
+        agent.await_text("agent started")
+        # Only then does it wait for signals.
+        agent.await_text("sensor not reached")
+        self.survive(agent)
+        agent.await_text(" summary ")
+        agent.process.send_signal(signal.SIGUSR1)
+        agent.await_text(" summary ", 2)
+        self.assertEqual(agent.stop()[0], 0)
+
+    def test_other_commands_go_on(self):
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("a+") as output:
+            watch = Program(self.bed.node, "edges", "--pod-network", "10.244.0.0/16", "--watch", output=output)
+
+            def is_shown():
+                output.seek(0)
+                return "veth-pod" in output.read()
+
+            wait_until(is_shown, watch.text)
+            opener = Program(self.bed.node, "opener", "--opener", f"{folder}/socket")
+            opener.await_text("opener listening")
+            collector = Program(self.bed.node, "collect", "-o", f"{folder}/file", output=output)
+            collector.await_text("listening")
+            for program in (watch, opener, collector):
+                with self.subTest(program.process.args):
+                    self.survive(program)
+                    self.assertEqual(program.stop(), 0)
 
 
 class CommandLineTest(unittest.TestCase):

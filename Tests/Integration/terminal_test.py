@@ -3,9 +3,11 @@
 import json
 import pathlib
 import re
+import shlex
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 from support.agent import Agent
@@ -164,6 +166,86 @@ class LiveTableTest(CollectorCase):
         screen.await_line("agent connected")
         screen.end()
         self.assertNotIn("\x1b", screen.output())
+
+
+class DraggedWindowTest(CollectorCase):
+    """A live table in tmux, which breaks lines anew at each width that a dragged window has."""
+
+    WHOLE = ["AGENT", "DEVICE", "STATE", "PACKETS", "PACKETS/S", "BYTES/S", "DROPPED", "LOST", "SINCE"]
+    TOLD = [f"line {number} of before" for number in range(6)]
+
+    def tmux(self, *arguments):
+        return run("tmux", "-S", f"{self.place}/socket", "-f", "/dev/null", *map(str, arguments)).stdout
+
+    def begin(self, *arguments, then="true"):
+        """Runs podwire below some lines that are to stay, and then a command of a shell, which has jobs."""
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.place = place.name
+        told, command = (shlex.join(map(str, words)) for words in (
+            self.TOLD, command_in(self.namespace, PODWIRE, *arguments)))
+        script = f"printf '%s\\n' {told}; {command}; {then}"
+        self.tmux("new-session", "-d", "-x", 100, "-y", 30, shlex.join(["bash", "-mc", script]))
+        self.addCleanup(self.tmux, "kill-server")
+
+    def lines(self):
+        """The lines of the window and of its history."""
+        return self.tmux("capture-pane", "-p", "-S", "-").rstrip("\n").split("\n")
+
+    def await_line(self, is_meant):
+        wait_until(lambda: any(map(is_meant, self.lines())), lambda: "\n".join(self.lines()))
+
+    def drag(self, sizes, head):
+        """Changes the window's size in steps, and waits for the one table that is to be left."""
+        for columns, lines in sizes:
+            self.tmux("resize-window", "-x", columns, "-y", lines)
+            # As a hand drags.
+            time.sleep(0.05)
+        self.await_line(lambda line: line.split() == head)
+        lines = self.lines()
+        self.assertEqual(lines[:len(self.TOLD)], self.TOLD, lines)
+        table = lines[len(self.TOLD):]
+        self.assertEqual(table[0].split(), head, lines)
+        self.assertRegex(table[-1], "^total ", lines)
+        self.assertFalse([line for line in table[1:-1] if not re.match(r"127\.0\.0\.1:|… and", line)], lines)
+
+    def begin_collector(self, count, **keywords):
+        """Runs a collector with a row for each agent that it dials in vain."""
+        self.begin("collect", "-o", self.file, "--log-level", "error", "--no-color",
+                   *(f"--from=rpcap://127.0.0.1:{port}" for port in range(1, count + 1)), **keywords)
+        self.await_line(lambda line: line.startswith("127.0.0.1:1 "))
+
+    def test_it_stays_whole_and_takes_nothing_away(self):
+        self.begin_collector(4)
+        self.drag([(columns, 30) for columns in range(98, 60, -4)],
+                  ["AGENT", "STATE", "PACKETS", "PACKETS/S", "DROPPED", "LOST"])
+        self.drag([(columns, 30) for columns in range(62, 112, 4)], self.WHOLE)
+        # In what is narrower still, the losses stay.
+        self.drag([(110 - 5 * step, 30 - step) for step in range(13)],
+                  ["AGENT", "STATE", "PACKETS", "DROPPED", "LOST"])
+
+    def test_one_that_fills_a_window_that_gets_lower_leaves_nothing_behind(self):
+        self.begin_collector(40)
+        for lines in (12, 40, 9):
+            self.drag([(100, lines)], self.WHOLE)
+            wait_until(lambda: len(self.lines()) == len(self.TOLD) + lines - 1, lambda: "\n".join(self.lines()))
+
+    def test_it_stays_above_what_comes_while_the_program_is_stopped(self):
+        self.begin_collector(1, then="echo in between; read; fg; echo ended; cat")
+        self.tmux("send-keys", "C-z")
+        self.await_line(lambda line: line == "in between")
+        before = self.lines()
+        [head] = [index for index, line in enumerate(before) if line.startswith("AGENT")]
+        self.assertEqual(before[:head], self.TOLD)
+        self.assertRegex(before[head + 1], "^127.0.0.1:1 ")
+        self.tmux("send-keys", "Enter")
+        # The new table takes nothing away, and is drawn over itself.
+        wait_until(lambda: [line for line in self.lines()[len(before):] if line.startswith("AGENT")],
+                   lambda: "\n".join(self.lines()))
+        self.assertEqual(self.lines()[:len(before)], before)
+        self.tmux("send-keys", "C-c")
+        self.await_line(lambda line: line == "ended")
+        self.assertEqual(self.lines()[:len(before)], before)
 
 
 class ConversationsTest(unittest.TestCase):
@@ -332,6 +414,9 @@ class StaticTest(unittest.TestCase):
         lines = screen.display()
         self.assertEqual(len([line for line in lines if "INTERFACE" in line]), 1, lines)
         self.assertEqual(screen.end(), 0)
+        # It stays, and what comes next is below it.
+        self.assertEqual(screen.display(), lines)
+        self.assertEqual(screen.emulator.cursor.y, len(lines))
 
 
 if __name__ == "__main__":

@@ -90,6 +90,8 @@ integration_packages=(
     iperf3 bpftool)
 # What reads the packets that the collector passes on.
 outputs_packages=(tcpreplay)
+# A terminal that breaks lines anew when its window changes.
+terminal_packages=(tmux)
 tunnels_packages=(argus-server argus-client)
 container_packages=(
     runc skopeo umoci golang-github-containers-common dnsmasq-base golang-go

@@ -95,7 +95,7 @@ STEPS = (
     integration("agent", "settings, signals, capabilities, and sensors that misbehave", beside=WAITS),
     integration("files", "capture files of other programs, and some that are made to do harm"),
     integration("collector", "the collector, and agents that misbehave", beside=WAITS),
-    integration("terminal", "tables, findings and live views on terminals of all sizes", "venv",
+    integration("terminal", "tables, findings and live views on terminals of all sizes", "terminal", "venv",
                 venv=TERMINAL, beside=WAITS),
     integration("recording", "the collector's files, and how it ends: signals, full disks, readers that go",
                 beside=WAITS),

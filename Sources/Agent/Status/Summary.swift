@@ -6,7 +6,8 @@ package import Time
 
 /// The line `summary` of the log, with what the agent did since the last one.
 ///
-/// It comes once a minute. While nothing changes it comes every quarter of an hour, as a sign of life.
+/// It comes once a minute, and when it is asked for. While nothing changes it comes every quarter of an hour,
+/// as a sign of life.
 package struct Summary: Sendable {
     private var last: State
     private var lastTime: MonotonicTime
@@ -73,13 +74,19 @@ package struct Summary: Sendable {
 
     /// The metadata of the line to log now.
     ///
+    /// - Parameters:
+    ///   - state: The state now.
+    ///   - isAsked: Whether somebody waits for a line, which is then due, whatever has changed.
+    ///   - now: The time.
     /// - Returns: Nil if no line is due.
-    package mutating func next(_ state: State, now: MonotonicTime) -> Logger.Metadata? {
-        guard now >= deadline else { return nil }
+    package mutating func next(
+        _ state: State, isAsked: Bool = false, now: MonotonicTime
+    ) -> Logger.Metadata? {
+        guard isAsked || now >= deadline else { return nil }
         deadline += Self.interval
-        // A node that was asleep does not catch up.
-        if deadline <= now { deadline = now + Self.interval }
-        guard state != last || now >= lastTime + Self.quietInterval else { return nil }
+        // A node that was asleep does not catch up, and a line that was asked for begins a new interval.
+        if isAsked || deadline <= now { deadline = now + Self.interval }
+        guard isAsked || state != last || now >= lastTime + Self.quietInterval else { return nil }
         defer { (last, lastTime) = (state, now) }
         let (before, after) = (last.totals, state.totals)
         return [
