@@ -34,6 +34,20 @@ package func sleep(until time: MonotonicTime) {
     }
 }
 
+/// Waits for a signal that the calling thread blocks (sigtimedwait(2)).
+///
+/// - Returns: Whether it has come in time.
+package func waitForSignal(_ signal: CInt, within time: Duration) -> Bool {
+    let nanoseconds = time.clampedNanoseconds
+    var interval = timespec(
+        tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+    var signals = sigset_t()
+    // Safety: the calls write and read plain values of this frame.
+    unsafe _ = sigemptyset(&signals)
+    unsafe _ = sigaddset(&signals, signal)
+    return unsafe sigtimedwait(&signals, nil, &interval) == signal
+}
+
 func nanoseconds(of clock: clockid_t) -> UInt64 {
     var time = timespec()
     // Safety: the call fills `time`, and cannot fail for a clock that every kernel has.

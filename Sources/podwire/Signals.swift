@@ -85,10 +85,7 @@ enum Signals {
     ) throws(SystemError) {
         try on(SIGWINCH) {
             begin()
-            var set = signalSet(of: [SIGWINCH])
-            var pause = timespec(tv_sec: 0, tv_nsec: resizePauseNanoseconds)
-            // Safety: all are plain values of this frame.
-            while unsafe sigtimedwait(&set, nil, &pause) == SIGWINCH {}
+            while waitForSignal(SIGWINCH, within: resizePause) {}
             end()
         }
     }
@@ -130,7 +127,7 @@ enum Signals {
     /// The pause after which a window that is dragged has its size: tmux tells a new one each 250 ms.
     ///
     /// What is drawn in the wrong size meanwhile may be broken anew, and pushed out of the window.
-    private static let resizePauseNanoseconds = 600_000_000
+    private static let resizePause = Duration.milliseconds(600)
 
     private static var endingSignals: sigset_t { signalSet(of: [SIGTERM, SIGINT]) }
 

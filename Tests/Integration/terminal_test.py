@@ -51,6 +51,9 @@ class LiveTableTest(CollectorCase):
 
     def check(self, screen, columns, agent_count):
         """The window has one table of agents, of which each row is one line, and nothing else."""
+        # What is drawn may come in two parts.
+        self.wait(lambda: screen.display()[-1:] and screen.display()[-1].startswith("total "),
+                  "no whole table")
         lines = screen.display()
         heads = [index for index, line in enumerate(lines) if line.startswith("AGENT")]
         self.assertEqual(len(heads), 1, lines)
