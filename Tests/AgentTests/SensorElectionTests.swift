@@ -48,6 +48,9 @@ struct SensorElectionTests {
         }
 
         var fed: [Int] { history.last ?? [] }
+
+        /// The sensors that the node misses while it does not feed them.
+        var wanted: [Int] { sensors.indices.filter(election.isWanted) }
     }
 
     @Test("feeds the preferred sensor, and leaves the others alone")
@@ -57,6 +60,33 @@ struct SensorElectionTests {
         #expect(world.fed == [0])
         #expect(world.orders == [.serve, .rest, .rest])
         #expect(world.history.dropFirst(2).allSatisfy { $0 == [0] })
+    }
+
+    @Test(
+        "misses all sensors while none is fed, and then those that are preferred to the one that is"
+    )
+    func wanted() {
+        for (sensors, seconds, wanted) in [
+            ([World.Sensor.captures, .captures, .captures], 0, [0, 1, 2]),
+            ([.captures, .captures, .captures], 20, [0]),
+            ([.refuses, .captures, .captures], 20, [0, 1]),
+            ([.refuses, .refuses, .refuses], 20, [0, 1, 2]),
+        ] {
+            var world = World(sensors)
+            world.run(seconds: seconds)
+            #expect(world.wanted == wanted, "\(sensors)")
+        }
+        // It is missed all the time, or an alert that waits would never come.
+        var world = World([.captures, .captures])
+        world.run(seconds: 20)
+        world.sensors[0] = .refuses
+        for _ in 0..<600 {
+            world.run(seconds: 1)
+            #expect(world.wanted.contains(0))
+        }
+        world.sensors[0] = .captures
+        world.run(seconds: 80)
+        #expect(world.wanted == [0])
     }
 
     @Test("feeds the next sensor within seconds of a refusal")

@@ -55,6 +55,18 @@ TARGETS = {
 ANSWERING = {"n1": "1x30 _x40", "n4": "1x30 _x40", "n5": "1x70"}
 UNREACHABLE = {"n1", "n2", "n3", "n4"}
 
+# Each node's sensors: whether they are wanted, their sessions, and whether an alert tells. A node of a pool that
+# feeds its first sensor, one that feeds its second, one that reaches none and tries one after the other; one
+# that lost its first a moment ago; one that feeds all, and lost one; one that has clients.
+SENSORS = {
+    ("n1", "a"): ("1x70", "1x70", False), ("n1", "b"): ("0x70", "0x70", False),
+    ("n2", "a"): ("1x70", "1x20 0x50", True), ("n2", "b"): ("0x20 1x50", "0x20 1x50", False),
+    ("n2", "c"): ("0x70", "0x70", False),
+    ("n3", "a"): ("1x70", "0x70", True), ("n3", "b"): ("1x70", "0x70", True),
+    ("n4", "a"): ("1x70", "1x45 0x25", False), ("n4", "b"): ("0x45 1x25", "0x45 1x25", False),
+    ("n5", "a"): ("1x70", "1x70", False), ("n5", "b"): ("1x70", "1x30 0x40", True),
+    ("n6", "clients"): (None, "0x70", False),
+}
 
 def refusals(constraints, pod):
     """What of a pod the constraints do not allow, as OpenShift's admission compares them."""
@@ -186,17 +198,32 @@ class Prometheus(unittest.TestCase):
         ready = [{"series": f'podwire_ready{{job="{jobs[node]}", instance="{node}", node="{node}"}}',
                   "values": values} for node, values in ANSWERING.items()]
         with tempfile.TemporaryDirectory() as folder:
+        self.check_firing("PodwireUnreachable", up + ready, ("node",), {(node,) for node in UNREACHABLE})
+
+    def test_sensors_are_lost_that_are_wanted_and_have_no_session(self):
+        series = []
+        for (node, sensor), (wanted, sessions, _) in SENSORS.items():
+            labels = f'{{job="podwire", instance="{node}", node="{node}", sensor="{sensor}"}}'
+            series.append({"series": "podwire_sessions_open" + labels, "values": sessions})
+            if wanted:
+                series.append({"series": "podwire_sensor_wanted" + labels, "values": wanted})
+        self.check_firing("PodwireSensorLost", series, ("node", "sensor"),
+                          {key for key, (*_, is_lost) in SENSORS.items() if is_lost})
+
+    def check_firing(self, alert, series, names, expected):
+        """Checks for which values of labels an alert fires after 50 minutes."""
+        samples = [", ".join(f'{name}="{value}"' for name, value in zip(names, values))
+                   for values in sorted(expected)]
             tests = pathlib.Path(folder, "tests.yaml")
             tests.write_text(yaml.safe_dump({
                 "rule_files": [self.write_rules(folder).name],
                 "tests": [{
-                    "interval": "1m", "input_series": up + ready,
+                    "interval": "1m", "input_series": series,
                     "promql_expr_test": [{
-                        "expr": 'count by (node) (ALERTS{alertname="PodwireUnreachable", '
+                        "expr": f'count by ({", ".join(names)}) (ALERTS{{alertname="{alert}", '
                                 'alertstate="firing"})',
                         "eval_time": "50m",
-                        "exp_samples": [{"labels": f'{{node="{node}"}}', "value": 1}
-                                        for node in sorted(UNREACHABLE)]}]}]}))
+                        "exp_samples": [{"labels": f"{{{sample}}}", "value": 1} for sample in samples]}]}]}))
             self.check("test", "rules", tests)
 
     def test_the_alerts_are_the_same_in_another_namespace(self):

@@ -125,9 +125,20 @@ class SensorsTest(unittest.TestCase):
 
     def fed(self, number):
         """The sensors that a node feeds."""
+        return self.named(number, "podwire_captures")
+
+    def named(self, number, gauge):
+        """The sensors that a gauge of a node names."""
         metrics = self.endpoints[number].metrics()
-        return {sensor.name for sensor in self.sensors
-                if metrics.sum("podwire_captures", sensor=sensor.name) > 0}
+        return {sensor.name for sensor in self.sensors if metrics.sum(gauge, sensor=sensor.name) > 0}
+
+    def await_wanted(self, condition):
+        """Waits until a condition holds for the sensors that each node wants."""
+        def wanted():
+            return [self.named(number, "podwire_sensor_wanted") for number in range(NODE_COUNT)]
+
+        wait_until(lambda: all(map(condition, range(NODE_COUNT), wanted())),
+                   lambda: f"they want {wanted()}")
 
     def await_fed(self, condition, what, seconds=PATIENCE_SECONDS):
         """Waits until each node feeds one sensor, which it is to feed; returns them."""
@@ -149,6 +160,8 @@ class SensorsTest(unittest.TestCase):
         preferred = [agent.lines("sensors ranked")[0].split("preferred=")[1].split()[0]
                      for agent in self.agents]
         self.assertEqual(first, preferred)
+        # An alert asks for no other.
+        self.await_wanted(lambda number, wanted: wanted == {first[number]})
         begin = list(self.sent)
         wait_until(lambda: all(now > before + 10 * PER_SECOND
                                for now, before in zip(self.sent, begin)), "the pods do not send")
@@ -162,6 +175,8 @@ class SensorsTest(unittest.TestCase):
         second = self.await_fed(lambda _, name: name in left, "not every node has moved")
         for number in set(range(NODE_COUNT)) - moved:
             self.assertEqual(second[number], first[number])
+        # It misses the one that it has lost.
+        self.await_wanted(lambda number, wanted: {first[number], second[number]} <= wanted)
         # Who has lost its sensor is shared by the others.
         self.assertEqual({second[number] for number in moved}, left)
 

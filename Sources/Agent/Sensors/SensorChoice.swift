@@ -62,7 +62,9 @@ final class SensorChoice: Sendable {
         isPaused.withLock { isPaused in
             isPaused = true
             for (sensor, order) in orderedSensors {
-                status.sensor(sensor).rest("another agent of this node has taken over")
+                let peer = status.sensor(sensor)
+                peer.isWanted.set(false)
+                peer.rest("another agent of this node has taken over")
                 order.give(.rest)
             }
         }
@@ -72,7 +74,10 @@ final class SensorChoice: Sendable {
     func resume() {
         isPaused.withLock { isPaused in
             isPaused = false
-            if policy == .all { for order in orders { order.give(.serve) } }
+            for (sensor, order) in orderedSensors {
+                status.sensor(sensor).isWanted.set(true)
+                if policy == .all { order.give(.serve) }
+            }
         }
     }
 
@@ -93,7 +98,7 @@ final class SensorChoice: Sendable {
             let isDecided = isPaused.withLock { isPaused in
                 guard !isPaused else { return false }
                 let decision = election.decide(sights, now: now)
-                carryOut(decision, fed: election.fed)
+                carryOut(decision, election)
                 return true
             }
             guard isDecided else {
@@ -127,11 +132,15 @@ final class SensorChoice: Sendable {
         return sight
     }
 
-    private func carryOut(_ decision: [SensorElection.Order], fed: Int?) {
+    private func carryOut(_ decision: [SensorElection.Order], _ election: SensorElection) {
         for (rank, order) in decision.enumerated() {
+            let peer = status.sensor(sensors[rank])
+            peer.isWanted.set(election.isWanted(rank))
             if order != .serve {
-                status.sensor(sensors[rank]).rest(
-                    fed.map { "this node feeds \(sensors[$0])" } ?? "this node tries another one")
+                let end = order == .probe ? " until this one is back" : ""
+                peer.rest(
+                    election.fed.map { "this node feeds \(sensors[$0])\(end)" }
+                        ?? "this node tries another one")
             }
             orders[rank].give(order)
         }

@@ -112,6 +112,10 @@ package struct SensorElection {
         return search(sights, now)
     }
 
+    /// Whether a sensor is missed while it is not fed: all of them while none is fed, and then those that the
+    /// node prefers to the one that is.
+    package func isWanted(_ rank: Int) -> Bool { fed.map { rank <= $0 } ?? true }
+
     /// Takes over which sensors are there.
     private mutating func note(_ sights: [Sight], _ now: MonotonicTime) {
         for rank in 0..<count {

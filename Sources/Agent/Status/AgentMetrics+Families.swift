@@ -58,6 +58,11 @@ extension AgentMetrics {
         gauge("sessions_open", "Sessions that are open.", labels: ["sensor"]) {
             $0.status.peers.map { Sample([$0.name], $0.sessions.value) }
         },
+        gauge(
+            "sensor_wanted",
+            "Whether the node misses the sensor if there is no session: not while it feeds a better one.",
+            labels: ["sensor"]
+        ) { $0.status.sensors.map { Sample([$0.name], isTrue: $0.isWanted.isSet) } },
         counter(
             "sessions_total", "Sessions begun; each after a sensor's first is a reconnect.",
             labels: ["sensor"]

@@ -13,6 +13,8 @@ package final class PeerStatus: Sendable {
     let sessions = Gauge()
     /// Connections that failed.
     let connectionsFailed = Counter()
+    /// Whether the node is to feed it, as far as it can be reached: not while it feeds one that it prefers.
+    let isWanted = Flag(true)
     /// Whether its name is being looked up, which nothing can end, while nothing is captured for it.
     let isSought = Flag(false)
     /// The frames of each edge, over all captures.
@@ -57,7 +59,7 @@ package final class PeerStatus: Sendable {
         state.withLock { $0.absence = "not reached: \(reason)" }
     }
 
-    /// Records why it is not dialled.
+    /// Records why it is not served.
     func rest(_ reason: String) { state.withLock { $0.absence = "not dialled: \(reason)" } }
 
     /// Adds a capture, which runs from now on.
