@@ -7,12 +7,15 @@ extension SlowPath {
     /// Stores a flow that is found when a capture begins, if there is room for it.
     ///
     /// A flow without room is looked up when its packets come. That is so only if its front is known:
-    /// so all fronts are learned, however many flows there are.
+    /// so all fronts are learned, however many flows there are. It is no call of the time of the capture:
+    /// of that, calls are counted.
     package mutating func learn(
         listed flow: TrackedFlow, _ room: inout ListingRoom, now: MonotonicTime
     ) {
         if rule.addressPlan.isService(flow.original.destination) {
-            if room.takeServiceFlow(flow.original.source.family) { learn(flow, now: now) }
+            if room.takeServiceFlow(flow.original.source.family) {
+                learn(toService: flow, now: now)
+            }
         } else if fronts.learn(flow, rule.addressPlan, now: now), room.takeFrontFlow() {
             store(flow, now: now)
         }

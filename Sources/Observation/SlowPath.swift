@@ -270,10 +270,15 @@ extension SlowPath {
     package mutating func learn(_ flow: TrackedFlow, now: MonotonicTime) {
         if rule.addressPlan.isService(flow.original.destination) {
             callCounts.knownCount += 1
-            services.learn(flow, isPod: rule.addressPlan.isPod(flow.reply.source), now: now)
-        } else if !fronts.learn(flow, rule.addressPlan, now: now) {
-            return
+            learn(toService: flow, now: now)
+        } else if fronts.learn(flow, rule.addressPlan, now: now) {
+            store(flow, now: now)
         }
+    }
+
+    /// Stores a flow to a service, which is not counted as a call.
+    mutating func learn(toService flow: TrackedFlow, now: MonotonicTime) {
+        services.learn(flow, isPod: rule.addressPlan.isPod(flow.reply.source), now: now)
         store(flow, now: now)
     }
 

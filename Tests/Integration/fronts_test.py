@@ -143,6 +143,8 @@ class FrontTest(ClusterCase):
         self.end(collector, *agents)
         self.assertEqual(*texts)
         self.check_long_calls(texts[0], count=2)
+        # Of the crowd no call is one of the time of the capture.
+        self.assertNotIn("service_calls", agents[0].counts())
 
     def test_calls_whose_events_were_lost_come_once(self):
         collector = self.start_collector()

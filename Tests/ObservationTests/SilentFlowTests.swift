@@ -168,6 +168,30 @@ struct SilentFlowTests {
                 == .lookUp(key(Site.a4, port, Site.service4, 80).over(17)))
     }
 
+    @Test("are counted as calls if they began while a capture runs, not if it found them there")
+    func listed() {
+        let flow = Self.flow(Self.call, Site.c4, 50_000)
+        var room = ListingRoom()
+        var (found, told) = (SlowPath(Site.rule), SlowPath(Site.rule))
+        found.learn(listed: flow, &room, now: Site.begin)
+        told.learn(flow, now: Site.begin)
+        #expect(found.callCounts.count == 0 && told.callCounts.knownCount == 1)
+        // Both know it all the same.
+        let data = segment(Self.call, TCPHeader.ack)
+        for slowPath in [found, told] {
+            #expect(slowPath.isCurrent(Self.call, now: Site.begin))
+            var slowPath = slowPath
+            guard case .decided(let outcome) = slowPath.step(data, .fromPod, Site.begin) else {
+                Issue.record("not decided")
+                return
+            }
+            #expect(outcome.decision == .report(.podForm))
+        }
+        // A new connection from the same port has an event of its own.
+        found.learn(flow, now: Site.begin)
+        #expect(found.callCounts.knownCount == 1)
+    }
+
     @Test("are counted as unexplained once a second, if they are answered")
     func unexplained() {
         var slowPath = SlowPath(Site.rule)
