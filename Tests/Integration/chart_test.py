@@ -20,7 +20,8 @@ import yaml
 
 from support import manifests
 from support.commands import TIMEOUT_SECONDS
-from support.manifests import FOLDER, README, build_site, clients, containers, environment, examples
+from support.manifests import (
+    FOLDER, NEEDED_COMPONENTS, README, build_site, clients, containers, environment, examples)
 
 PODWIRE = os.environ["PODWIRE"]
 CHART = FOLDER / "chart"
@@ -49,8 +50,6 @@ COMPONENTS = {
     "prometheus-operator": {"prometheusOperator": {"enabled": True}, "metrics": {"enabled": True}},
     "tls": {"tls": {"enabled": True}},
 }
-# The components without which one makes no sense.
-NEEDED = {"collector-policy": ["collector"], "prometheus-operator": ["metrics"]}
 # The components that others stand for on OpenShift.
 OF_OPENSHIFT = {"collector": "openshift/collector"}
 # With a doctor the chart gives it all settings and folders, and a component those of two others.
@@ -276,7 +275,7 @@ class Objects(unittest.TestCase):
 
     def site(self, names, *patches, **fields):
         """What the components of these names build, with those that they need."""
-        names = list(dict.fromkeys(itertools.chain(*([*NEEDED.get(name, []), name] for name in names))))
+        names = list(dict.fromkeys(itertools.chain(*([*NEEDED_COMPONENTS.get(name, []), name] for name in names))))
         if "collector-policy" in names:
             patches = (*patches, *manifests.example_patch("NetworkPolicy"))
         if "doctor" in names:

@@ -17,7 +17,8 @@ import yaml
 
 from support.commands import TIMEOUT_SECONDS
 from support.manifests import (
-    FOLDER, README, build, build_site, containers, environment, example_patch, examples)
+    COMPONENTS, FOLDER, NEEDED_COMPONENTS, README, build, build_site, containers, environment,
+    example_patch, examples)
 
 AGENT = ("DaemonSet", "extrahop-rpcapd")
 COLLECTOR = ("Deployment", "podwire-collector")
@@ -54,7 +55,6 @@ TARGETS = {
 }
 ANSWERING = {"n1": "1x30 _x40", "n4": "1x30 _x40", "n5": "1x70"}
 UNREACHABLE = {"n1", "n2", "n3", "n4"}
-
 # Each node's sensors: whether they are wanted, their sessions, and whether an alert tells. A node of a pool that
 # feeds its first sensor, one that feeds its second, one that reaches none and tries one after the other; one
 # that lost its first a moment ago; one that feeds all, and lost one; one that has clients.
@@ -67,6 +67,7 @@ SENSORS = {
     ("n5", "a"): ("1x70", "1x70", False), ("n5", "b"): ("1x70", "1x30 0x40", True),
     ("n6", "clients"): (None, "0x70", False),
 }
+
 
 def refusals(constraints, pod):
     """What of a pod the constraints do not allow, as OpenShift's admission compares them."""
@@ -197,7 +198,6 @@ class Prometheus(unittest.TestCase):
         jobs = {node: job for job, node in TARGETS}
         ready = [{"series": f'podwire_ready{{job="{jobs[node]}", instance="{node}", node="{node}"}}',
                   "values": values} for node, values in ANSWERING.items()]
-        with tempfile.TemporaryDirectory() as folder:
         self.check_firing("PodwireUnreachable", up + ready, ("node",), {(node,) for node in UNREACHABLE})
 
     def test_sensors_are_lost_that_are_wanted_and_have_no_session(self):
@@ -214,6 +214,7 @@ class Prometheus(unittest.TestCase):
         """Checks for which values of labels an alert fires after 50 minutes."""
         samples = [", ".join(f'{name}="{value}"' for name, value in zip(names, values))
                    for values in sorted(expected)]
+        with tempfile.TemporaryDirectory() as folder:
             tests = pathlib.Path(folder, "tests.yaml")
             tests.write_text(yaml.safe_dump({
                 "rule_files": [self.write_rules(folder).name],
@@ -245,6 +246,22 @@ class Prometheus(unittest.TestCase):
         path = pathlib.Path(folder, "rules.yaml")
         path.write_text(yaml.safe_dump(build(PROMETHEUS)["PrometheusRule", "podwire"]["spec"]))
         return path
+
+
+class Needs(unittest.TestCase):
+    def test_a_component_without_another_that_it_needs_builds_nothing(self):
+        """Nor does it in front of that, and the error says what to do."""
+        for name, needed in NEEDED_COMPONENTS.items():
+            [one, other] = [FOLDER / "components" / one for one in (name, *needed)]
+            reason = f"name components/{other.name} before components/{name}"
+            for components in ([one], [one, other], [OPENSHIFT, one]):
+                with self.subTest(name, count=len(components)):
+                    with self.assertRaisesRegex(AssertionError, reason):
+                        build_site(components)
+            build_site([other, one])
+            for third in set(COMPONENTS) - {one, other}:
+                if third.name not in NEEDED_COMPONENTS:
+                    build_site([other, third, one])
 
 
 class OpenShift(unittest.TestCase):

@@ -24,8 +24,8 @@ import yaml
 from support import manifests, pod_security
 from support.commands import TIMEOUT_SECONDS
 from support.manifests import (
-    COMPONENTS, FOLDER, OVERLAYS, README, build, build_site, clients, containers, environment,
-    example_patch, examples, pods)
+    COMPONENTS, FOLDER, NEEDED_COMPONENTS, OVERLAYS, README, build, build_site, clients, containers,
+    environment, example_patch, examples, pods, with_needed)
 
 PODWIRE = os.environ["PODWIRE"]
 KUSTOMIZATIONS = [FOLDER, *OVERLAYS]
@@ -87,9 +87,11 @@ def sites():
     for pair in itertools.permutations(COMPONENTS, 2):
         if pair[1] == OPENSHIFT and pair[0] in (NAMES, POD_TAPS, CILIUM_SERVICES, PASSIVE):
             continue
+        if pair[1].name in NEEDED_COMPONENTS.get(pair[0].name, []):
+            continue
         settings = [path.read_text() for path in sorted(FOLDER.glob("overlays/*/settings.yaml"))
                     if path.parent.name != "doctor" or DOCTOR in pair]
-        found["+".join(component.name for component in pair)] = build_site(pair, *settings)
+        found["+".join(component.name for component in pair)] = build_site(with_needed(pair), *settings)
     return found
 
 
@@ -206,7 +208,7 @@ class Manifests(unittest.TestCase):
 
     def test_every_object_has_the_labels_that_tools_look_for(self):
         for component in COMPONENTS:
-            for (kind, name), item in build_site([component]).items():
+            for (kind, name), item in build_site(with_needed([component])).items():
                 labels = item["metadata"]["labels"]
                 with self.subTest(component.name, kind=kind, name=name):
                     self.assertEqual(labels["app.kubernetes.io/part-of"], "podwire")
@@ -283,7 +285,7 @@ class Manifests(unittest.TestCase):
     def test_all_can_be_removed_without_the_namespace(self):
         text = README.split("## Removing it")[1].split("```sh\n")[1].split("```")[0]
         short = {"DaemonSet": "ds", "Deployment": "deploy", "Service": "svc", "ServiceAccount": "sa"}
-        every = {key for components in [*([one] for one in COMPONENTS), OPENSHIFT_WITH_COLLECTOR]
+        every = {key for components in [*(with_needed([one]) for one in COMPONENTS), OPENSHIFT_WITH_COLLECTOR]
                  for key in build_site(components)}
         self.assertEqual(
             set(re.findall(r"\S+/\S+", text.replace("# components/", "# "))),

@@ -19,6 +19,8 @@ README = (FOLDER / "README.md").read_text()
 OVERLAYS = sorted(path.parent for path in FOLDER.glob("overlays/*/kustomization.yaml"))
 COMPONENTS = sorted(path.parent for path in FOLDER.glob("components/*/kustomization.yaml"))
 KUBECTL = os.environ.get("KUBECTL", "kubectl")
+# The components without which one makes no sense, which stand before it.
+NEEDED_COMPONENTS = {"collector-policy": ["collector"], "prometheus-operator": ["metrics"]}
 # What says that values are one's own, by taking the label away that the API server refuses.
 EDITED = {"target": {"labelSelector": "unedited"},
           "patch": "- {op: remove, path: /metadata/labels/unedited}"}
@@ -75,6 +77,13 @@ def build_site(components, *patches, **fields):
             "components": [f"../k8s/{component.relative_to(FOLDER)}" for component in components],
             "patches": [*entries, EDITED], **fields}))
         return build(site)
+
+
+def with_needed(components):
+    """Components behind those that they need, each once."""
+    needed = [FOLDER / "components" / name for one in components
+              for name in NEEDED_COMPONENTS.get(one.name, [])]
+    return list(dict.fromkeys([*needed, *components]))
 
 
 def example_patch(word):
