@@ -583,6 +583,14 @@ class WrittenTest(unittest.TestCase):
         for query in queries:
             names = set(re.findall(r"podwire_\w+", query))
             self.assertTrue(names and names <= self.metrics.names, query)
+        # As the alerts do, it calls a node by its name, and it shows labels that its queries keep.
+        self.assertNotIn("instance", DASHBOARD)
+        for panel in dashboard["panels"]:
+            for target in panel.get("targets", []):
+                kept = re.findall(r"(?:\bby|group_left) \((.*?)\)", target["expr"])
+                shown = re.findall(r"\{\{(.*?)\}\}", target["legendFormat"])
+                self.assertLessEqual(set(shown), set(re.split(r", ", ", ".join(kept))), target["expr"])
+        self.assertIn("$labels.node", ALERTS)
         variables = {variable["name"] for variable in dashboard["templating"]["list"]}
         self.assertLessEqual(set(re.findall(r"\$\{?(\w+)", DASHBOARD)) - {"__rate_interval", "__all"},
                              variables)
