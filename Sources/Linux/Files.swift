@@ -173,6 +173,13 @@ package func isPipe(_ fileDescriptor: CInt) -> Bool {
     return [S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT)
 }
 
+/// Whether nothing is at a path, not even something that this process may not use.
+package func isAbsent(_ path: String) -> Bool {
+    var status = stat()
+    // Safety: the call writes one `stat`, and reads the path up to its end.
+    return unsafe stat(path, &status) != 0 && Errno.current == .noSuchFileOrDirectory
+}
+
 /// Makes a folder, unless it is there.
 package func makeFolder(_ path: String, mode: UInt32 = 0o755) throws(SystemError) {
     do throws(SystemError) {

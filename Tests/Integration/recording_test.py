@@ -389,6 +389,17 @@ class DiskTest(RecordingCase):
         self.assertIn("another podwire", done.stderr)
         self.end()
 
+    def test_a_folder_that_is_missing_is_to_be_made(self):
+        folder = self.file.parent / "captures"
+        for options in ((), ("--rotate-time", "1h"), ("--rotate-time", "1h", "--keep", "2"),
+                        ("--split-link-types",), ("--format", "pcap")):
+            with self.subTest(options):
+                done = subprocess.run(self.command("-o", folder / "pods.pcapng", *options),
+                                      capture_output=True, text=True)
+                self.assertEqual(done.returncode, 71, done.stderr)
+                self.assertIn(f"--output: make the folder {folder} first: No such file", done.stderr)
+                self.assertFalse(folder.exists())
+
     def test_only_own_files_are_deleted(self):
         others = [self.file.parent / f"out-0000{number}.pcapng" for number in range(1, 4)]
         for other in others:

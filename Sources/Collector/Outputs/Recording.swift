@@ -36,6 +36,8 @@ package final class Recording {
         _ options: RecordingOptions, snaplen: Int, _ names: KnownNames = KnownNames(),
         now: MonotonicTime
     ) throws(SystemError) {
+        // Otherwise that showed only when the first agent comes, where link types have files of their own.
+        try options.checkFolder()
         let series =
             options.splitsLinkTypes
             ? [] : [try FileSeries(options, of: nil, snaplen: snaplen, names, now: now)]

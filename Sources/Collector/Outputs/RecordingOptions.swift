@@ -28,6 +28,14 @@ package struct RecordingOptions: Sendable {
         (self.path, self.encoder) = (path, encoder)
     }
 
+    /// Checks that the folder of the files is there, which nobody makes.
+    func checkFolder() throws(SystemError) {
+        let folder = parts.folder
+        guard !folder.isEmpty, isAbsent(folder) else { return }
+        throw SystemError(
+            "--output: make the folder \(folder.dropLast()) first", .noSuchFileOrDirectory)
+    }
+
     /// Creates a file.
     ///
     /// - Throws: `EEXIST` if there is one of that number: it is somebody else's.
