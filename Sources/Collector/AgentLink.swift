@@ -25,6 +25,8 @@ final class AgentLink {
     /// When its last packets came, or else when it connected.
     var activeAt: MonotonicTime
     private(set) var device = ""
+    /// What the device is, in the agent's words; empty for the stream of all pods.
+    private var deviceText = ""
     private(set) var linkType: UInt16 = 0
     private(set) var state = State.greeting
     /// Where its packets are counted, once there is a capture.
@@ -154,11 +156,12 @@ final class AgentLink {
         return counters.flatMap { $0.name == shortName ? nil : $0.name } ?? device
     }
 
-    /// The text for its interface in the file.
+    /// The text for its interface in the file: what the device is, whose it is, and what is asked for.
     var interfaceDescription: String {
         let place =
             ownAddress.map { "agent at \($0), behind \(peer.address)" } ?? "agent at \(host)"
-        return ([place] + options.limits).joined(separator: "; ")
+        return ([deviceText, place].filter { !$0.isEmpty } + options.limits)
+            .joined(separator: "; ")
     }
 
     var isCapturing: Bool { state == .capturing || state == .ending }
@@ -370,6 +373,9 @@ extension AgentLink {
         _ device: Device, _ linkType: UInt16, _ now: MonotonicTime
     ) throws(TLSFailure) {
         self.device = ReplyText.printable(device.name)
+        if !device.isStream, !device.isPreselected {
+            deviceText = ReplyText.printableWords(device.description)
+        }
         self.linkType = linkType
         warnOfFilter()
         let here = control.local.with(port: 0)

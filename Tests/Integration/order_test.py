@@ -257,6 +257,11 @@ class NameTest(CollectorCase):
         self.assertEqual(daemon.payloads(3), [b"veth7"])
         self.await_packets(1)
         self.end()
+        # The file says whose edge it was.
+        done = run("tshark", "-r", str(self.file), "-T", "fields", "-e", "frame.interface_name",
+                   "-e", "frame.interface_description")
+        self.assertEqual(done.stdout, "veth7@127.0.0.1\tthe pod shop/web at 10.244.1.2, captured inside; "
+                                      "agent at 127.0.0.1\n")
 
     def test_a_pod_that_no_agent_has_had_is_the_reason_at_the_end(self):
         class Daemon(NamingDaemon):
