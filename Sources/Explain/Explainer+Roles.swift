@@ -12,12 +12,12 @@ extension Explainer {
         if let network = broadcastNetwork(of: address) { return "broadcast address of \(network)" }
         let edge = edge(of: address)
         if addressPlan.isService(address) {
-            return "service" + (edge.map { ", although the pod at \($0.name) has it" } ?? "")
+            return "service" + (edge.map { ", although the \(pod(at: $0)) has it" } ?? "")
         }
         let sensor = addressPlan.sensors.contains(address) ? ", a sensor" : ""
         if let edge {
             let isInside = addressPlan.isPodByNetwork(address)
-            return "pod at \(edge.name)\(isInside ? "" : ", outside the pod networks")\(sensor)"
+            return "\(pod(at: edge))\(isInside ? "" : ", outside the pod networks")\(sensor)"
         }
         if addressPlan.nodeAddresses.contains(address) {
             return "node, or a gateway of its routes\(sensor)"
@@ -31,10 +31,16 @@ extension Explainer {
                 + guests + sensor
         }
         if let edge = owner(of: address) {
-            return "not a pod, but the pod at \(edge.name) sends from it\(sensor)"
+            return "not a pod, but the \(pod(at: edge)) sends from it\(sensor)"
         }
         let isInside = addressPlan.podNetworks.contains { $0.contains(address) }
         return isInside ? "not covered by any agent\(sensor)" : "not a pod\(sensor)"
+    }
+
+    /// The pod of an edge in words, with its name if that is known.
+    private func pod(at edge: Edge) -> String {
+        let name = node.capturedVeths.first { $0.link.name == edge.name }?.pod
+        return "pod \(name.map { "\($0) " } ?? "")at \(edge.name)"
     }
 
     /// The place of an edge that is not on this node, in words: the pod whose edge it is.

@@ -105,7 +105,8 @@ package struct Explainer: ~Copyable {
     /// Reads the node, which takes some milliseconds and needs CAP_NET_ADMIN.
     package static func read(_ settings: Settings) throws(SystemError) -> Self {
         Self(
-            try Node.read(settings.edges, taps: settings.taps), RuleSettings(settings),
+            try Node.read(settings.edges, namesIn: settings.nameFolder, taps: settings.taps),
+            RuleSettings(settings),
             sensors: Set(settings.sensors.compactMap { IPAddress($0.host) }),
             flows: FlowLookup(ciliumFolder: settings.capture.ciliumFolder))
     }

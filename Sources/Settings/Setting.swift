@@ -67,6 +67,11 @@ package struct Setting: Hashable, Sendable {
         // A value that begins the sentence stays as it has to be typed.
         let sentence =
             meaning.hasPrefix("`") ? plain : plain.prefix(1).uppercased() + plain.dropFirst()
+        return help("\(sentence).")
+    }
+
+    /// The help text with other sentences, for a command to which the option means something else.
+    package func help(_ sentences: String) -> String {
         let rest =
             switch standard {
             case .value(let value): ", default \(value)"
@@ -74,7 +79,7 @@ package struct Setting: Hashable, Sendable {
             case .unset(let word): ", default: \(word)"
             case .required(let words): ", \(words.filter { $0 != "`" })"
             }
-        return "\(sentence). (\(variable)\(rest))"
+        return "\(sentences) (\(variable)\(rest))"
     }
 
     /// The word for a list or a text that is not given.

@@ -49,7 +49,10 @@ struct ExplainCommand: ParsableCommand {
             where it enters. A file that `podwire collect` has written has what agents report, not what \
             passed an edge, unless it is of one edge (rpcap://AGENT/EDGE).
 
-            It takes the agent's settings as options or variables, and needs CAP_NET_ADMIN.
+            Of the agent's settings it takes those that decide the answer, by the options below or by \
+            their variables; the others, as of memory or of TLS, change nothing. It needs \
+            CAP_NET_ADMIN. Pods have names if root runs it, and if the node's container runtime keeps \
+            a cache of CNI results.
 
             Exit code 64: an option, the packet or what is in the file cannot be understood, or no \
             packet of the file can be explained. 71: \
@@ -92,14 +95,31 @@ struct ExplainCommand: ParsableCommand {
 
     @OptionGroup var podNetworks: PodNetworkOptions
     @OptionGroup var edges: EdgeOptions
+    @OptionGroup var names: NameOptions
     @OptionGroup var taps: TapOptions
     @OptionGroup var services: ServiceOptions
+    @Option(.deduplication) var dedup: SettingText?
     @OptionGroup var selection: SelectionOptions
 
     @Option(
         .sensors,
         help: "Addresses of sensors; their feeds are not reported. (\(Setting.sensors.variable))")
     var sensor: SettingText?
+
+    @Option(
+        .http,
+        help: Setting.http.help(
+            """
+            Where this node's agent answers, which is asked from which addresses its pods send; off \
+            to ask none.
+            """))
+    var http: SettingText?
+
+    /// The texts of the settings that decide the answer.
+    private var texts: [SettingText?] {
+        podNetworks.texts + edges.texts + names.texts + taps.texts + services.texts
+            + selection.texts + [dedup, sensor, http]
+    }
 
     func validate() throws {
         let count = [!packet.isEmpty, file != nil, program != nil].count { $0 }
@@ -155,12 +175,7 @@ struct ExplainCommand: ParsableCommand {
     }
 
     private func readSettings() throws -> Settings {
-        try podwire.readSettings(
-            of: "explain",
-            podNetworks.texts + edges.texts + taps.texts + services.texts + selection.texts + [
-                sensor
-            ]
-        ) {
+        try podwire.readSettings(of: "explain", texts) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, needsPeer: false, environment: environment)
         }

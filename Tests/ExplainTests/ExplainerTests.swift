@@ -28,7 +28,8 @@ enum TestNode {
     /// The pod at `va` has 10.77.0.1 on its loopback, and is the gateway to 10.8.0.0/24.
     /// `hasGuest` adds a pod at `vc` whose interface has no address.
     static func explainer(
-        flows: [TrackedFlow] = [], hasTunnel: Bool = false, hasGuest: Bool = false
+        flows: [TrackedFlow] = [], hasTunnel: Bool = false, hasGuest: Bool = false,
+        names: [String: PodName] = [:]
     ) -> Explainer {
         var table = EdgeTable()
         var bridge = Link(index: 3)
@@ -74,7 +75,12 @@ enum TestNode {
             (tunnel.name, tunnel.kind, tunnel.master) = ("vxlan0", "vxlan", 3)
             table.apply(.link(tunnel))
         }
-        let node = table.node(EdgeSelection(podNetworks: settings.podNetworks))
+        let selection = EdgeSelection(podNetworks: settings.podNetworks)
+        let named = table.node(selection).veths.compactMap { veth in
+            names[veth.link.name].map { (veth.incarnation, $0) }
+        }
+        table.set(Dictionary(uniqueKeysWithValues: named))
+        let node = table.node(selection)
         return Explainer(
             node, settings, sensors: [address("192.0.2.100")], flows: FlowLookup(flows))
     }
@@ -111,6 +117,22 @@ struct ExplainerTests {
         let explainer = TestNode.explainer()
         let found = explainer.role(of: TestNode.address(address))
         #expect(found.contains(role), "\(found)")
+    }
+
+    @Test("names a pod wherever it speaks of it, if its name is known")
+    func namesOfPods() throws {
+        let name = try #require(PodName(namespace: "shop", name: "web-1"))
+        var explainer = TestNode.explainer(names: ["va": name])
+        let sender = TestNode.address("203.0.113.7")
+        explainer.senders = [sender: "va"]
+        for (address, role) in [
+            (TestNode.address("10.244.1.2"), "pod shop/web-1 at va"),
+            (TestNode.address("10.8.0.9"), "pod shop/web-1 at va, outside the pod networks"),
+            (TestNode.address("10.244.1.3"), "pod at vb"),
+            (sender, "not a pod, but the pod shop/web-1 at va sends from it"),
+        ] {
+            #expect(explainer.role(of: address) == role)
+        }
     }
 
     @Test("knows an address that only a pod of this node could have, and none has")

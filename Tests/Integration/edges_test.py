@@ -281,6 +281,24 @@ class EdgesTest(unittest.TestCase):
                     told.stderr, f"podwire {words[0]}: PODWIRE_EXCLUDED_EDGES is no setting; "
                     f"did you mean PODWIRE_EXCLUDE_EDGES?\n{clean.stderr}")
 
+    def test_a_setting_that_decides_an_explanation_is_an_option_as_well(self):
+        Pod(0).add()
+        words = ("explain", "udp", f"{Pod(0).address}:5000", "10.244.9.9:53")
+        environment = {**os.environ, "PODNET": "10.244.0.0/16"}
+
+        def explain(*options, **variables):
+            return subprocess.run(command_in(NODE, PODWIRE, *words, *options), capture_output=True,
+                                  env={**environment, **variables}, text=True, check=True).stdout
+
+        plain = explain()
+        for option, variable, value in (
+                ("--dedup", "PODWIRE_DEDUP", "off"), ("--uncovered", "PODWIRE_UNCOVERED", "10.244.9.9"),
+                ("--service-network", "SVCNET", "10.244.9.0/24"), ("--filter", "PODWIRE_FILTER", "tcp"),
+                ("--sensor", "EXTRAHOP_SENSOR_IP", "10.244.9.9")):
+            with self.subTest(option):
+                self.assertEqual(explain(option, value), explain(**{variable: value}))
+                self.assertNotEqual(explain(option, value), plain)
+
     def edges(self, *options):
         return json.loads(in_node(PODWIRE, "edges", "--json", "--pod-network", "10.244.0.0/16",
                                   *options))

@@ -120,6 +120,10 @@ class NamesTest(unittest.TestCase):
         self.assertEqual(table[0].split()[:3], ["INTERFACE", "POD", "POD"])
         self.assertRegex("\n".join(table), r"veth\w+ +shop/web-1 +10\.244\.0\.7 ")
         self.assertRegex("\n".join(table), r"veth-bare +- +10\.244\.0\.9 ")
+        explained = run_in(NODE, PODWIRE, "explain", "--pod-network", "10.244.0.0/16", "--cni-cache",
+                           self.results, "udp", "10.244.0.7:5000", "10.244.0.9:53").stdout
+        self.assertRegex(explained, r"10\.244\.0\.7:5000 +pod shop/web-1 at veth\w+\n")
+        self.assertRegex(explained, r"10\.244\.0\.9:53 +pod at veth-bare\n")
         agent = self.agent()
         wanted = ["the pod at 10.244.0.9", "the pod shop/db at 10.244.0.8",
                   "the pod shop/web-1 at 10.244.0.7"]
