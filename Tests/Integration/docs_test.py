@@ -44,7 +44,12 @@ class DocsTest(unittest.TestCase):
             ("`tools/docs`: fine; `Tests/Integration/docs_test.py`: `test_nothing`",
              "Tests/Integration/docs_test.py has no test `test_nothing`"),
             ("`NoSuchType`", "there is no type or module NoSuchType"),
-            ("`Rule.noSuchMember`", "Rule has no noSuchMember"))
+            ("`Rule.noSuchMember`", "Rule has no noSuchMember"),
+            ("```text\nwarning sensor lost sensor=a:2003\n2026-11-21T18:01:34.429Z info agent gone agent=b\n```",
+             "a sample has a line of the log that there is not: sensor lost"),
+            ("```text\ntcp 10.244.1.2:40000 to 10.244.2.3:80\ncommunity id 1:GoGMpLjHjal+iJxM566IprBQMeQ=\n```",
+             "a sample has the Community ID 1:GoGMpLjHjal+iJxM566IprBQMeQ=, which is "
+             "1:un++bTuSvefJribR18hxgKSflvY="))
         for planted, _ in faults:
             self.add(planted)
         code, text = self.docs("check")
@@ -52,6 +57,7 @@ class DocsTest(unittest.TestCase):
         for planted, found in faults:
             with self.subTest(planted):
                 self.assertIn(f"docs: {CATALOG}/Architecture.md: {found}\n", text)
+        self.assertEqual(text.count("Architecture.md"), len(faults), text)
 
     def test_a_readme_that_is_too_long_or_too_wide_is_found(self):
         self.add("\n" * 150, "README.md")

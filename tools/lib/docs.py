@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Checks and prepares the documentation; tools/docs runs it.
 
-    docs.py check                      links, paths, and names of tests and types in all pages exist
+    docs.py check                      links, paths, and names of tests and types in all pages exist, and
+                                       samples have messages of the log, and numbers of flows, that there are
     docs.py tables check|update PROGRAM     tables that the program prints are in the pages as it prints them
     docs.py prepare CATALOG FOLDER     copies a catalog, with its links as DocC wants them
 
 Pages link to each other by file (`[Settings](Settings.md)`), so that links work where the repository is
 browsed. DocC wants `doc:` links, and checks them; so it is given a copy.
 """
+import base64
+import hashlib
+import ipaddress
 import pathlib
 import re
 import shutil
@@ -32,17 +36,36 @@ TYPE = re.compile(r"`([A-Z][A-Za-z]*[a-z][A-Za-z]*)(?:\.(\w+))?[^`\s/]*`")
 DECLARED = re.compile(r"\b(?:struct|class|enum|protocol|actor|typealias) (\w+)")
 MEMBER = re.compile(r"\b(?:func|let|var|case|struct|enum|class|init) (\w+)")
 CODE_PAGES = {"TheRule.md", "Observation.md", "Architecture.md", "AddingThings.md", "Accounting.md"}
+# A line of the log in a sample, with its message; a flow that `podwire explain` shows, with its Community ID.
+LOGGED = re.compile(r"^(?:\d\S+Z )?(?:debug|info|notice|warning|error) (\S.*?)(?: \w+=.*)?$", re.MULTILINE)
+FLOW = re.compile(r"^(tcp|udp) (\S+):(\d+) to (\S+):(\d+)\ncommunity id (\S+)$", re.MULTILINE)
 TESTS = re.compile(r'`(Tests/[\w./+-]+)`: ((?:(?:"[^"]+"|`test_\w+`)(?:, | and )?)+)')
+
+
+def parts(text):
+    """The text and its code blocks, each with empty lines in the place of the other."""
+    plain, code, is_code = [], [], False
+    for line in text.splitlines():
+        if is_fence := line.lstrip().startswith("```"):
+            is_code = not is_code
+        plain.append("" if is_code or is_fence else line)
+        code.append(line if is_code and not is_fence else "")
+    return "\n".join(plain), "\n".join(code)
 
 
 def without_code(text):
     """The text with its code blocks empty: lines stay where they are."""
-    lines, is_code = [], False
-    for line in text.splitlines():
-        if is_fence := line.lstrip().startswith("```"):
-            is_code = not is_code
-        lines.append("" if is_code or is_fence else line)
-    return "\n".join(lines)
+    return parts(text)[0]
+
+
+def community_id(protocol, *ends):
+    """The Community ID of a flow between two ends, version 1 (https://github.com/corelight/community-id-spec)."""
+    ordered = sorted((ipaddress.ip_address(address.strip("[]")).packed, int(port).to_bytes(2, "big"))
+                     for address, port in ends)
+    (one, other), ports = zip(*ordered)
+    number = {"tcp": 6, "udp": 17}[protocol]
+    digest = hashlib.sha1(bytes(2) + one + other + bytes([number, 0]) + b"".join(ports)).digest()
+    return "1:" + base64.b64encode(digest).decode()
 
 
 def headings(path):
@@ -60,11 +83,10 @@ def is_elsewhere(target):
     return re.match(r"[a-z]+:", target) is not None
 
 
-def declarations():
+def declarations(code):
     """The names of all modules and types, and of their members."""
     modules = {folder.name for folder in (ROOT / "Sources").iterdir()}
-    text = "\n".join(path.read_text() for path in sorted(ROOT.glob("Sources/**/*.swift")))
-    return modules | set(DECLARED.findall(text)), set(MEMBER.findall(text))
+    return modules | set(DECLARED.findall(code)), set(MEMBER.findall(code))
 
 
 class Check:
@@ -72,7 +94,8 @@ class Check:
 
     def __init__(self):
         self.faults = []
-        self.types, self.members = declarations()
+        self.code = "\n".join(path.read_text() for path in sorted(ROOT.glob("Sources/**/*.swift")))
+        self.types, self.members = declarations(self.code)
 
     def names(self, page, text):
         for name, member in sorted(set(TYPE.findall(text))):
@@ -80,6 +103,16 @@ class Check:
                 self.fault(page, f"there is no type or module {name}")
             elif member and member not in self.members | self.types:
                 self.fault(page, f"{name} has no {member}")
+
+    def samples(self, page, code):
+        """Looks for what the program would not print."""
+        for message in sorted(set(LOGGED.findall(code))):
+            if f'"{message}"' not in self.code:
+                self.fault(page, f"a sample has a line of the log that there is not: {message}")
+        for protocol, source, port, destination, other_port, number in FLOW.findall(code):
+            expected = community_id(protocol, (source, port), (destination, other_port))
+            if number != expected:
+                self.fault(page, f"a sample has the Community ID {number}, which is {expected}")
 
     def fault(self, page, text):
         self.faults.append(f"{page.relative_to(ROOT)}: {text}")
@@ -95,7 +128,8 @@ class Check:
             self.fault(page, f"the link {target} leads to no heading")
 
     def page(self, page):
-        text = without_code(page.read_text())
+        text, code = parts(page.read_text())
+        self.samples(page, code)
         definitions = dict(DEFINITION.findall(text))
         for _, _, target in LINK.findall(text):
             self.link(page, target)
