@@ -10,6 +10,10 @@ package struct RemedyThrottle: Sendable {
     package static let interval = Duration.seconds(60)
     /// The most lines with the same remedy in that time.
     package static let lineCountMax = 3
+    /// The most remedies that are remembered.
+    ///
+    /// The program has fewer, but some name a peer.
+    package static let countMax = 100
 
     /// A throttle that has seen no remedy.
     package init() {}
@@ -17,13 +21,14 @@ package struct RemedyThrottle: Sendable {
     /// Records a line that is logged now.
     ///
     /// - Parameters:
-    ///   - remedy: What the line would say; one of the few texts of the program, since each is remembered.
+    ///   - remedy: What the line would say.
     ///   - now: The time.
     /// - Returns: Whether it is to say so.
     package mutating func admit(_ remedy: String, now: MonotonicTime) -> Bool {
         var entry = recent[remedy] ?? (0, now)
         if now >= entry.begin + Self.interval { entry = (0, now) }
         entry.count += 1
+        if recent[remedy] == nil, recent.count >= Self.countMax { recent.removeAll() }
         recent[remedy] = entry
         return entry.count <= Self.lineCountMax
     }

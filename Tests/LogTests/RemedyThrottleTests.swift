@@ -18,4 +18,15 @@ struct RemedyThrottleTests {
             #expect(isAdmitted == line.isAdmitted, "\(line)")
         }
     }
+
+    @Test("forgets remedies where there are more than it remembers")
+    func bound() {
+        var throttle = RemedyThrottle()
+        for _ in 0..<RemedyThrottle.lineCountMax { _ = throttle.admit("start it", now: .zero) }
+        let isAdmitted = throttle.admit("start it", now: .zero)
+        #expect(!isAdmitted)
+        for number in 0..<RemedyThrottle.countMax { _ = throttle.admit("\(number)", now: .zero) }
+        let isAdmittedAnew = throttle.admit("start it", now: .zero)
+        #expect(isAdmittedAnew)
+    }
 }
