@@ -426,12 +426,12 @@ class PassiveTest(unittest.TestCase):
         # A stranger is sent away; what has been captured in the meantime waits for the client.
         stranger = clients[0].socket()
         stranger.bind(("127.0.0.9", 0))
-        stranger.connect(("127.0.0.1", 40000))
+        stranger.connect(("127.0.0.1", ports[0]))
         self.assertEqual(stranger.recv(1), b"")
         stranger.close()
         self.bed.ping()
         self.assertEqual(clients[0].ask(STATISTICS)[0], 0x89, "answers while it waits")
-        clients[0].connect_data(40000)
+        clients[0].connect_data(ports[0])
         self.assertEqual(len(pings(clients[0].frames_until(Mark(self.bed)))), 6)
         # The second one never connects.
         agent.await_text("no data connection")
