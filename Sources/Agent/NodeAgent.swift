@@ -248,6 +248,9 @@ package final class NodeAgent: Sendable {
             let isAsked = !ready[1].isEmpty
             if isAsked { summaryWish.lower() }
             if let metadata = summary.next(state, isAsked: isAsked, now: .now) {
+                // A line that was asked for is seen at any level of the log.
+                var logger = logger
+                if isAsked { logger.logLevel = min(logger.logLevel, .info) }
                 logger.info("summary", metadata: metadata)
             }
         }

@@ -50,15 +50,16 @@ extension Collector {
         link.source == nil && now - link.connectedAt < Self.fullLogTime ? doorLogger : logger
     }
 
-    /// Adds what to do to a line, if few others have said so.
+    /// Adds what to do to a line about an agent of `--from`, if few others have said so.
     ///
     /// Lines that are not logged, but at level debug, have it always.
     private func add(
-        _ remedy: String?, to values: inout Logger.Metadata, isLogged: Bool = true,
+        _ remedy: String?, to values: inout Logger.Metadata, _ level: Logger.Level,
         _ now: MonotonicTime
     ) {
-        guard let remedy, !isLogged || remedies.admit(remedy, now: now) else { return }
-        values["remedy"] = "\(remedy)"
+        guard let remedy else { return }
+        let isSeen = level > .debug && level >= logger.logLevel
+        if !isSeen || remedies.admit(remedy, now: now) { values["remedy"] = "\(remedy)" }
     }
 
     /// Logs that an agent cannot be reached.
@@ -68,8 +69,9 @@ extension Collector {
         let news = dialer.lines.recordUnreached(reason, now: now)
         var values = news ?? ["reason": "\(reason)"]
         values["agent"] = "\(dialer.source)"
-        add(remedy, to: &values, isLogged: news != nil, now)
-        view.log(news == nil ? .debug : .warning, "agent not reached", values, logger)
+        let level: Logger.Level = news == nil ? .debug : .warning
+        add(remedy, to: &values, level, now)
+        view.log(level, "agent not reached", values, logger)
     }
 
     /// Logs that a session with an agent that was dialled could not begin.
@@ -79,7 +81,7 @@ extension Collector {
         let counts = dialer.lines.recordFailure(error.text, since: now, now: now)
         guard var values = counts else { return }
         values["agent"] = "\(dialer.source)"
-        add(Remedy.text(for: error, of: dialer.source), to: &values, now)
+        add(Remedy.text(for: error, of: dialer.source), to: &values, .warning, now)
         view.warn("cannot capture from agent", values, logger)
     }
 
@@ -91,7 +93,9 @@ extension Collector {
         }
         guard var values = counts else { return }
         values["agent"] = "\(peer)"
-        add(failure.flatMap { Remedy.text(for: $0, of: nil) }, to: &values, now)
+        if let remedy = failure.flatMap({ Remedy.text(for: $0, of: nil) }) {
+            values["remedy"] = "\(remedy)"
+        }
         view.warn("cannot capture from agent", values, doorLogger)
     }
 
@@ -181,9 +185,14 @@ extension Collector {
         }
         let counts = recordFailure(of: link, reason, now)
         if let counts { values.merge(counts) { $1 } }
-        add(link.remedy, to: &values, isLogged: counts != nil, now)
-        let level: Logger.Level = isCaptured ? .info : .warning
-        view.log(counts == nil ? .debug : level, text, values, logger(of: link, now))
+        let level: Logger.Level = counts == nil ? .debug : isCaptured ? .info : .warning
+        if link.source != nil {
+            add(link.remedy, to: &values, level, now)
+        } else if let remedy = link.remedy {
+            // Lines about agents that dial are few by themselves.
+            values["remedy"] = "\(remedy)"
+        }
+        view.log(level, text, values, logger(of: link, now))
     }
 }
 

@@ -46,12 +46,13 @@ package final class CollectorRequests: Sendable {
 
     /// Has what is shown stay on the terminal, and waits until it does, or a collector is too busy.
     package func leaveTerminal() {
+        // A collector that was too busy may have said so later.
+        left.lower()
         ask(for: .leave)
         _ = try? poll([(left.fileDescriptor, .readable)], until: .now + Self.leaveTimeMax)
-        left.lower()
     }
 
-    /// Says that nothing more is drawn until something new is to be shown.
+    /// Says that nothing more is drawn until that is asked for.
     func confirmLeave() { left.raise() }
 
     /// The longest time that a program is not stopped for what it shows.

@@ -48,8 +48,11 @@ package final class LiveView {
         redraw()
     }
 
-    /// Leaves the table where it is, for lines of another program to follow it.
-    func leave() { screen?.leave() }
+    /// Leaves the table where it is, for lines of another program to follow it, and draws none until `resume`.
+    func leave() {
+        screen?.leave()
+        screen?.hold()
+    }
 
     /// Draws the last table anew.
     private func redraw() {

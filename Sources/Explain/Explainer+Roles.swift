@@ -17,7 +17,10 @@ extension Explainer {
         let sensor = addressPlan.sensors.contains(address) ? ", a sensor" : ""
         if let edge {
             let isInside = addressPlan.isPodByNetwork(address)
-            return "\(pod(at: edge))\(isInside ? "" : ", outside the pod networks")\(sensor)"
+            // Another host's, such as a guest's or a VPN client's, is not its own.
+            let isOwn = veth(of: edge)?.addresses.contains(address) ?? true
+            return (isOwn ? "" : "behind the ") + pod(at: edge)
+                + (isInside ? "" : ", outside the pod networks") + sensor
         }
         if addressPlan.nodeAddresses.contains(address) {
             return "node, or a gateway of its routes\(sensor)"
@@ -39,8 +42,12 @@ extension Explainer {
 
     /// The pod of an edge in words, with its name if that is known.
     private func pod(at edge: Edge) -> String {
-        let name = node.capturedVeths.first { $0.link.name == edge.name }?.pod
+        let name = veth(of: edge)?.pod
         return "pod \(name.map { "\($0) " } ?? "")at \(edge.name)"
+    }
+
+    private func veth(of edge: Edge) -> Veth? {
+        node.capturedVeths.first { $0.link.name == edge.name }
     }
 
     /// The place of an edge that is not on this node, in words: the pod whose edge it is.

@@ -173,11 +173,11 @@ package func isPipe(_ fileDescriptor: CInt) -> Bool {
     return [S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT)
 }
 
-/// Whether nothing is at a path, not even something that this process may not use.
+/// Whether nothing is at a path, neither something that this process may not use nor a link to nowhere.
 package func isAbsent(_ path: String) -> Bool {
     var status = stat()
     // Safety: the call writes one `stat`, and reads the path up to its end.
-    return unsafe stat(path, &status) != 0 && Errno.current == .noSuchFileOrDirectory
+    return unsafe lstat(path, &status) != 0 && Errno.current == .noSuchFileOrDirectory
 }
 
 /// Makes a folder, unless it is there.

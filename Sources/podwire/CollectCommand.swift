@@ -212,8 +212,11 @@ struct CollectCommand: ParsableCommand {
 
     func run() throws {
         let settings = try readingSettings(for: "collect") { try Settings(self, readsFiles: true) }
+        if list {
+            Signals.block()
+            return try showDevices(settings)
+        }
         Signals.block([SIGUSR1] + Signals.ofTerminal)
-        if list { return try showDevices(settings) }
         let log = try agents.log.open(for: "collect", isQuiet: settings.running.isQuiet)
         log.warnOfUnknownVariables()
         defer { log.flush() }

@@ -48,10 +48,11 @@ func collect(
         try Signals.on(SIGUSR1) { requests.ask(for: .numbers) }
         try Signals.onResize(
             begin: { requests.ask(for: .hold) }, end: { requests.ask(for: .redraw) })
-        try Signals.onSuspension {
-            requests.leaveTerminal()
-            log.flush()
-        }
+        try Signals.onSuspension(
+            before: {
+                requests.leaveTerminal()
+                log.flush()
+            }, after: { requests.ask(for: .redraw) })
         if !hangup.isEmpty {
             let terminal = ControllingTerminal()
             let rotates = outputs.recording?.rotates ?? false

@@ -66,8 +66,13 @@ final class EdgeView: Sendable {
         }
     }
 
-    /// Leaves the list where it is, for lines of another program to follow it.
-    func leave() { state.withLock { $0.screen?.leave() } }
+    /// Leaves the list where it is, for lines of another program to follow it, and draws none until `resume`.
+    func leave() {
+        state.withLock { state in
+            state.screen?.leave()
+            state.screen?.hold()
+        }
+    }
 
     private static func draw(_ state: inout State) {
         guard let window = state.screen?.window, let report = state.report else { return }

@@ -86,7 +86,7 @@ struct EdgesCommand: ParsableCommand {
         if !hangup.isEmpty { try Signals.endOnHangup() }
         let view = EdgeView(display, asJSON: json, selection.podNetworks)
         try Signals.onResize(begin: { view.hold() }, end: { view.resume() })
-        try Signals.onSuspension { view.leave() }
+        try Signals.onSuspension(before: { view.leave() }, after: { view.resume() })
         defer { view.leave() }
         let stop = try Signals.endEvent(secondsMax: 2)
         let stopNumber = stop.fileDescriptor

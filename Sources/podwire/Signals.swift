@@ -90,17 +90,21 @@ enum Signals {
         }
     }
 
-    /// Calls `body` before the terminal's Ctrl-Z stops the program, unless that is ignored.
-    static func onSuspension(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+    /// Calls `before` before the terminal's Ctrl-Z stops the program, unless that is ignored, and `after` when
+    /// it goes on.
+    static func onSuspension(
+        before: @escaping @Sendable () -> Void, after: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
         guard !isIgnored(SIGTSTP) else { return }
         try on(SIGTSTP) {
-            body()
+            before()
             // The kernel does what it would have done: it does not stop a program that nobody could continue.
             var set = signalSet(of: [SIGTSTP])
             kill(getpid(), SIGTSTP)
             // Safety: the calls read a plain value of this frame.
             unsafe _ = pthread_sigmask(SIG_UNBLOCK, &set, nil)
             unsafe _ = pthread_sigmask(SIG_BLOCK, &set, nil)
+            after()
         }
     }
 

@@ -132,7 +132,11 @@ struct TopCommand: ParsableCommand {
         defer { log.flush() }
         let collector = try collect(
             settings, settings.capture, to: outputs, running, display, log: log
-        ) { collector in try? show(collector) }
+        ) { collector in
+            // The live table is gone by then.
+            log.flush()
+            try? show(collector)
+        }
         log.flush()
         try show(collector)
         if !running.isQuiet,

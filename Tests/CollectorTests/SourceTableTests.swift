@@ -26,6 +26,17 @@ struct SourceTableTests {
         #expect(next === second)
     }
 
+    @Test("has the last description of a device, whose pod may be another one by now")
+    func descriptions() throws {
+        var table = SourceTable(hasFile: true)
+        func counters(_ description: String) throws -> SourceCounters {
+            try table.makeCounters(named: "veth1@h", description: description, linkType: 1)
+        }
+        let before = try counters("the pod shop/db-0 at 10.244.1.2")
+        let after = try counters("the pod shop/db-0 at 10.244.1.9")
+        #expect(before === after && after.description == "the pod shop/db-0 at 10.244.1.9")
+    }
+
     @Test("gives the places of devices that are gone to new ones", arguments: [false, true])
     func reuse(hasFile: Bool) throws {
         var table = SourceTable(hasFile: hasFile)

@@ -127,7 +127,10 @@ struct ExplainerTests {
         explainer.senders = [sender: "va"]
         for (address, role) in [
             (TestNode.address("10.244.1.2"), "pod shop/web-1 at va"),
-            (TestNode.address("10.8.0.9"), "pod shop/web-1 at va, outside the pod networks"),
+            (
+                TestNode.address("10.8.0.9"),
+                "behind the pod shop/web-1 at va, outside the pod networks"
+            ),
             (TestNode.address("10.244.1.3"), "pod at vb"),
             (sender, "not a pod, but the pod shop/web-1 at va sends from it"),
         ] {

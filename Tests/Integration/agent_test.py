@@ -720,10 +720,10 @@ class UserSignalsTest(unittest.TestCase):
             program.process.send_signal(number)
 
     def test_an_agent_logs_its_summary(self):
-        agent = Agent(self.bed)
-        agent.await_text("agent started")
+        agent = Agent(self.bed, PODWIRE_LOG_LEVEL="warning")
         # Only then does it wait for signals.
         agent.await_text("sensor not reached")
+        self.assertNotIn(" summary ", agent.text())
         self.survive(agent)
         agent.await_text(" summary ")
         agent.process.send_signal(signal.SIGUSR1)

@@ -584,7 +584,9 @@ class WrittenTest(unittest.TestCase):
             names = set(re.findall(r"podwire_\w+", query))
             self.assertTrue(names and names <= self.metrics.names, query)
         # As the alerts do, it calls a node by its name, and it shows labels that its queries keep.
-        self.assertNotIn("instance", DASHBOARD)
+        self.assertNotIn("{{instance}}", DASHBOARD)
+        # Where nothing sets that label, each agent is still a series of its own.
+        self.assertNotRegex(DASHBOARD, r"\b(by|on) \((?!instance, )[^)]*\b(node|edge)\b")
         for panel in dashboard["panels"]:
             for target in panel.get("targets", []):
                 kept = re.findall(r"(?:\bby|group_left) \((.*?)\)", target["expr"])

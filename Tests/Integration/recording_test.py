@@ -397,7 +397,7 @@ class DiskTest(RecordingCase):
                 done = subprocess.run(self.command("-o", folder / "pods.pcapng", *options),
                                       capture_output=True, text=True)
                 self.assertEqual(done.returncode, 71, done.stderr)
-                self.assertIn(f"--output: make the folder {folder} first: No such file", done.stderr)
+                self.assertIn(f"--output: make the folder first (mkdir -p {folder}): No such file", done.stderr)
                 self.assertFalse(folder.exists())
 
     def test_only_own_files_are_deleted(self):

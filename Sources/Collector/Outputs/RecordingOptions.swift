@@ -33,7 +33,8 @@ package struct RecordingOptions: Sendable {
         let folder = parts.folder
         guard !folder.isEmpty, isAbsent(folder) else { return }
         throw SystemError(
-            "--output: make the folder \(folder.dropLast()) first", .noSuchFileOrDirectory)
+            "--output: make the folder first (mkdir -p \(folder.dropLast()))",
+            .noSuchFileOrDirectory)
     }
 
     /// Creates a file.

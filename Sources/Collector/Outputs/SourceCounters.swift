@@ -9,7 +9,8 @@ package import Time
 package final class SourceCounters {
     /// The device and its host.
     package let name: String
-    let description: String
+    /// What its interface is called in the files that are begun from now on.
+    package private(set) var description: String
     package let linkType: UInt16
     /// What it has in common with others of the same device and host.
     let presence: DevicePresence
@@ -82,6 +83,9 @@ package final class SourceCounters {
         (self.name, self.description, self.start) = (name, description, start)
         (self.presence, linkType) = (presence, presence.linkType)
     }
+
+    /// Calls it otherwise: an edge may have another pod by now, or its pod another address.
+    func describe(_ description: String) { self.description = description }
 
     /// Counts a packet that has arrived.
     package func add(_ frame: RawSpan) {

@@ -34,7 +34,10 @@ package struct SourceTable: ~Copyable {
         var (number, numbered) = (1, name)
         while let known = counters.first(where: { $0.name == numbered && $0.linkType == linkType })
         {
-            guard isTaken(known) else { return known }
+            guard isTaken(known) else {
+                known.describe(description)
+                return known
+            }
             number += 1
             numbered = "\(name)#\(number)"
         }

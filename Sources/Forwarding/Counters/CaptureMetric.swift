@@ -180,7 +180,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
             "Flows not looked up there, because there were too many in a second."
         case .ciliumLookupFailures: "Lookups in Cilium's tables that failed."
         case .serviceCalls:
-            "Calls to services since the capture began; one looked up again counts again, once a second at most."
+            "Calls to services that were learned of while capturing; one looked up again counts again, once a second at most."
         case .serviceCallsUnexplained:
             "Of these, calls that were answered though neither connection tracking nor Cilium knew them."
         case .ringsReplaced:
