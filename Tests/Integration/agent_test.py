@@ -23,7 +23,7 @@ from support.dissector import Recording
 from support.endpoint import Endpoint
 from support.namespace import (add_namespace, add_wire, ip_in, remove_namespaces, run_in,
                                socket_in)
-from support.program import PODWIRE, Program
+from support.program import PODWIRE, Program, appended_file
 from support.rpcap import CLOSE, END, KEEP_ALL, KEEP_UDP, LIST, LOGIN, STATISTICS
 from support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -731,7 +731,7 @@ class UserSignalsTest(unittest.TestCase):
         self.assertEqual(agent.stop()[0], 0)
 
     def test_other_commands_go_on(self):
-        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("a+") as output:
+        with tempfile.TemporaryDirectory() as folder, appended_file() as output:
             watch = Program(self.bed.node, "edges", "--pod-network", "10.244.0.0/16", "--watch", output=output)
 
             def is_shown():

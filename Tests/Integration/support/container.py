@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 
 from support.commands import output
-from support.program import Program
+from support.program import Program, appended_file
 
 PROFILE = pathlib.Path("/usr/share/containers/seccomp.json")
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
@@ -122,7 +122,7 @@ class Container(Program):
         configuration = bundle.configuration(
             namespace, capabilities, privileged, files, variables, folders, arguments)
         pathlib.Path(self.folder.name, "config.json").write_text(json.dumps(configuration))
-        self.log = tempfile.TemporaryFile("a+")
+        self.log = appended_file()
         self.process = subprocess.Popen(
             [*self.runc, "run", "--bundle", self.folder.name, self.name],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)

@@ -1,5 +1,6 @@
 """podwire at work in a network namespace, as the tests start and watch it. PODWIRE names the binary."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -39,13 +40,23 @@ def check_accounts(log):
         assert counts["matched"] == fates, f"{fates} frames are accounted for: {line}"
 
 
+def appended_file():
+    """A file to which programs append, whoever reads it meanwhile.
+
+    They share the place in the file with who reads it, so they would write where that has just begun to
+    read. Python opens no temporary file so by itself, whatever its mode says.
+    """
+    file = tempfile.TemporaryFile("a+")
+    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
+    return file
+
+
 class Program:
     """podwire at work in a network namespace."""
 
     def __init__(self, namespace, *arguments, prefix=(), output=None, **variables):
         self.namespace = namespace
-        # The program shares the place in the file, so that only appending is safe from reading.
-        self.log = tempfile.TemporaryFile("a+")
+        self.log = appended_file()
         self.process = subprocess.Popen(
             command_in(namespace, *prefix, PODWIRE, *arguments),
             env={**os.environ, **variables}, stdout=output, stderr=self.log)

@@ -2,6 +2,8 @@
 people use instead of any of them."""
 
 import contextlib
+import fcntl
+import os
 import subprocess
 import tempfile
 import time
@@ -38,6 +40,8 @@ class Contestant:
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             self.log = stack.enter_context(tempfile.TemporaryFile("a+"))
+            # Otherwise a program would write where somebody has just begun to read.
+            fcntl.fcntl(self.log, fcntl.F_SETFL, fcntl.fcntl(self.log, fcntl.F_GETFL) | os.O_APPEND)
             speeds = [0] * self.sensor_count
             speeds[-1] = self.slow or 0
             self.drains = [stack.enter_context(contextlib.closing(
