@@ -27,8 +27,7 @@ package func sleep(until time: MonotonicTime) {
     while true {
         let rest = (time - .now).clampedNanoseconds
         guard rest > 0 else { return }
-        var interval = timespec(
-            tv_sec: Int(rest / 1_000_000_000), tv_nsec: Int(rest % 1_000_000_000))
+        var interval = interval(nanoseconds: rest)
         // Safety: the call reads the interval. If a signal ends it early, the loop goes on.
         unsafe _ = nanosleep(&interval, nil)
     }
@@ -38,14 +37,16 @@ package func sleep(until time: MonotonicTime) {
 ///
 /// - Returns: Whether it has come in time.
 package func waitForSignal(_ signal: CInt, within time: Duration) -> Bool {
-    let nanoseconds = time.clampedNanoseconds
-    var interval = timespec(
-        tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+    var interval = interval(nanoseconds: time.clampedNanoseconds)
     var signals = sigset_t()
     // Safety: the calls write and read plain values of this frame.
     unsafe _ = sigemptyset(&signals)
     unsafe _ = sigaddset(&signals, signal)
     return unsafe sigtimedwait(&signals, nil, &interval) == signal
+}
+
+private func interval(nanoseconds: Int64) -> timespec {
+    timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
 }
 
 func nanoseconds(of clock: clockid_t) -> UInt64 {

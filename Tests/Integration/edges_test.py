@@ -179,8 +179,7 @@ class EdgesTest(unittest.TestCase):
             agent.await_text("edge gone", count)
             wait_until(lambda: agent.ring_bytes() == 0, "rings are left")
             # Who asked for a page may still be connected; a thread of before may be gone.
-            wait_until(lambda: all(after <= use for after, use in zip(agent.uses()[:2], before)),
-                       lambda: f"{before}, then {agent.uses()}")
+            agent.await_uses(before)
             growths.append(agent.uses()[2] - before[2])
         self.assertLess(growths[-1], MEMORY_GROWTH_MAX, f"memory: {growths}")
         lines = agent.lines(" info edge ")

@@ -154,8 +154,7 @@ class FeedTest(FeedCase):
         self.assertLess(max(slowest)[0], 5)
         self.assertLess(max(memory) - before[2], 8 << 20, memory)
         # Threads for sending come and go, and one may have been there before.
-        wait_until(lambda: all(now <= then for now, then in zip(self.agent.uses()[:2], before)),
-                   lambda: f"descriptors and threads: {before}, then {self.agent.uses()}")
+        self.agent.await_uses(before)
         self.finish(untouched=self.sensors)
 
     def hold(self):

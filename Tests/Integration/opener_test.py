@@ -132,10 +132,6 @@ class OpenerTest(unittest.TestCase):
         wait_until(is_idle, "the opener's descriptors come and go")
         return seen[-1]
 
-    def uses_more(self, opener, before):
-        """Whether it has more descriptors or threads than before."""
-        return any(now > earlier for now, earlier in zip(opener.uses()[:2], before))
-
     def numbers(self, pod):
         """The host's index, the namespace's id and the index inside, as ip(8) has them."""
         link = json.loads(ip_in(NODE, "-j", "-d", "link", "show", pod).stdout)[0]
@@ -282,8 +278,7 @@ class OpenerTest(unittest.TestCase):
                 bad.send(message, descriptors)
                 self.assertEqual(bad.receive()[0], b"", message[:20])
         self.assertEqual(good.ask(self.numbers("p1"), self.file("p1"))[0], 0)
-        wait_until(lambda: not self.uses_more(opener, before),
-                   lambda: f"{opener.uses()} instead of {before}")
+        opener.await_uses(before)
 
     def test_an_agent_that_reads_no_answers_is_cut_off(self):
         opener = self.start()
@@ -341,8 +336,7 @@ class OpenerTest(unittest.TestCase):
                 os.close(given)
             wait_until(lambda: not re.search(r"\bn\d+@", ip_in(NODE, "-br", "link").stdout),
                        "a pod's namespace is held")
-        wait_until(lambda: not self.uses_more(opener, before),
-                   lambda: f"{opener.uses()} instead of {before}")
+        opener.await_uses(before)
         self.assertLess(opener.uses()[2], memory + (8 << 20))
         self.assertEqual(opener.stop(), 0)
         self.assertNotIn("warning", opener.text())

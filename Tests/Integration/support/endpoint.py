@@ -17,6 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families  # noqa: E40
 PORT = 9464
 # A page is made four times a second at most.
 FRESH = 0.3
+# What can become of a request that was held.
+REQUEST_FATES = ("answered", "unanswered", "left_to_sender", "abandoned")
 
 
 class Endpoint:
@@ -170,6 +172,11 @@ class Metrics:
         """What captures are counted by."""
         return {dict(key[1:])["sensor"] for key in self.values
                 if key[0] == "podwire_frames_matched_total"}
+
+    def waiting_requests(self):
+        """The requests that are held and have no fate yet; 0 when nobody asks any more."""
+        return self.sum("podwire_requests_held_total") - sum(
+            self.sum(f"podwire_requests_{fate}_total") for fate in REQUEST_FATES)
 
     def in_flight(self, sensor):
         """What the law leaves open."""

@@ -112,6 +112,11 @@ class Program:
                 int(re.search(r"Threads:\s+(\d+)", status)[1]),
                 int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024)
 
+    def await_uses(self, before):
+        """Waits until it has no more descriptors and threads than before; fewer do no harm."""
+        wait_until(lambda: all(now <= then for now, then in zip(self.uses()[:2], before)),
+                   lambda: f"descriptors and threads: {before}, then {self.uses()}")
+
     def rings(self):
         """How many bytes each ring has."""
         maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
